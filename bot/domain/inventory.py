@@ -1,0 +1,124 @@
+"""The fleet (inventory.yaml): which node holds which key, for which AVS, reached how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+
+
+class Capability(StrEnum):
+    """What a node can be asked to do; each is reached by a driver of its own."""
+
+    SIGNER = "signer"
+    ROUTER = "router"
+    DEPLOYER = "deployer"
+    RECORDER = "recorder"
+    THROTTLE = "throttle"
+
+
+class Cohort(StrEnum):
+    """Where a node stands in a rollout."""
+
+    CANARY = "canary"
+    COHORT = "cohort"
+    FLEET = "fleet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where one capability is reached.
+
+    `driver` names a module of `bot/nodes/`; `token` is a reference `env:NAME` or `file:/path`, never a secret itself;
+    `options` are the driver's own.
+    """
+
+    driver: str
+    url: str
+    token: str | None = None
+    timeout: timedelta = timedelta(seconds=5)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackContract:
+    """A documented, automated and tested way back to the last good build."""
+
+    build_hash: str
+    config_checksum: str | None = None
+    tested_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine that signs. `labels` are the values by which alerts may name it (instance, validator, …)."""
+
+    name: str
+    avs: str
+    keys: tuple[str, ...]
+    cohort: Cohort = Cohort.FLEET
+    region: str = ""
+    zone: str = ""
+    provider: str = ""
+    client: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    reach: Mapping[Capability, Endpoint] = field(default_factory=dict)
+    rollback: RollbackContract | None = None
+    escrow: bool = False
+    """True when keystore and password are attested to be kept elsewhere: a destructive freeze can be undone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Avs:
+    """One service. `quorum` is how many of its signers must go on signing; `duty_period` how often a key has a duty."""
+
+    name: str
+    quorum: int = 1
+    duty_period: timedelta = timedelta(seconds=12)
+    network: str = "testnet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """Which nodes an alert points at: `nodes` uniquely found, `unresolved` as `label=value` texts for people."""
+
+    nodes: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The whole fleet by name."""
+
+    avs: Mapping[str, Avs]
+    nodes: Mapping[str, Node]
+    networks: tuple[str, ...] = ("127.0.0.0/8",)
+    """CIDR ranges in which node URLs may lie."""
+
+    def of_avs(self, avs: str) -> tuple[Node, ...]:
+        """Return the AVS's nodes in file order."""
+        return tuple(node for node in self.nodes.values() if node.avs == avs)
+
+    def holders(self, key: str) -> tuple[str, ...]:
+        """Return the names of all nodes that hold `key`."""
+        return tuple(node.name for node in self.nodes.values() if key in node.keys)
+
+    def find(self, by: str, value: str, avs: str | None) -> tuple[str, ...]:
+        """Return nodes whose attribute `by` (name, key, or an entry of `labels`) equals `value`, within `avs` if given.
+
+        A key names every node that holds it: when one key signs in two places, all of them are suspects.
+        """
+        return tuple(
+            node.name
+            for node in self.nodes.values()
+            if (avs is None or node.avs == avs)
+            and (
+                (by == "name" and node.name == value)
+                or (by == "key" and value in node.keys)
+                or (by not in {"name", "key"} and node.labels.get(by) == value)
+            )
+        )
+
+    def shared_keys(self) -> Mapping[str, tuple[str, ...]]:
+        """Return each key that more than one node holds, with those nodes."""
+        keys = {key for node in self.nodes.values() for key in node.keys}
+        return {key: names for key in sorted(keys) if len(names := self.holders(key)) > 1}

@@ -1,0 +1,63 @@
+"""Work: everything that the bot does outside its own database is a row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Todo:
+    """Work that follows from a decision.
+
+    `key` is unique for ever: the same key is the same work. Rows of one `lane` run in order; rows with the same
+    `merge` that have not started are one (the newest body wins). `due` None means now. Lower `priority` is sooner.
+    """
+
+    key: str
+    kind: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    incident: int | None = None
+    due: datetime | None = None
+    lane: str | None = None
+    merge: str | None = None
+    priority: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A claimed row. `fence` is what its outcome must be recorded under; `attempt` counts from 1."""
+
+    id: int
+    key: str
+    kind: str
+    body: Mapping[str, Any]
+    incident: int | None
+    fence: int
+    attempt: int
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The work is finished; `note` goes into its row."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Not finished: run it again at `at`. Not a failure; does not count as an attempt. `body` replaces the row's."""
+
+    at: datetime
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """Will never succeed: bury it, journal it, tell people."""
+
+    why: str
+
+
+Result = Done | Again | Dead

@@ -1,0 +1,126 @@
+"""Approvals: agreement of persons, bound to what would be done, for a short time, once."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bot.domain import journal as j
+from bot.domain.authority import Power
+from bot.domain.incident import Approval, Incident
+from bot.domain.playbook import Needs
+from bot.domain.target import State
+from bot.errors import NotFound, Refused
+from bot.flows.book import Book, Command
+from bot.flows.respond import POWER, Request, digest_of, plan, request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approve(Command):
+    """A person agrees to (or rejects) what waits for agreement; `approval` None means the only one that waits."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    approval: str | None = None
+    reject: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """What agreement led to."""
+
+    incident: Incident
+    text: str
+
+
+def approve(book: Book, command: Approve) -> Approved:
+    """Count a person's agreement; with enough persons the step is planned.
+
+    Raises Refused for the requester, for people without the verb's power, for expired, used or changed requests.
+    """
+    incident = book.incident(command.incident)
+    found = _find(book, incident, command)
+    if isinstance(found, Request):
+        done = request(book, found)
+        return Approved(incident=done.incident, text=done.text)
+    _check(book, incident, found, command)
+    person = command.by.person or ""
+    if command.reject:
+        reason = command.reason.strip() or f"rejected by {person}"
+        incident = book.write(incident, j.ApprovalEnded(approval=found.id, how="rejected", reason=reason))
+        return Approved(incident=incident, text=f"Rejected: {found.verb} of {', '.join(found.targets)}.")
+    given = {*found.given, person}
+    complete = len(given) >= found.needs.people
+    until = book.now + book.config.policy.approval_lives
+    incident = book.write(incident, j.ApprovalGiven(approval=found.id, person=person, complete=complete, until=until))
+    if not complete:
+        return Approved(incident=incident, text="Your agreement is counted; it takes one more person.")
+    who = " and ".join(book.config.team.people[p].name for p in incident.approvals[found.id].given)
+    incident = plan(
+        book,
+        incident,
+        found.verb,
+        found.targets,
+        needs=Needs.TWO,
+        automatic=False,
+        reason=f"agreed by {who}",
+        approval=found.id,
+    )
+    return Approved(
+        incident=incident, text=f"{found.verb.capitalize()} of {', '.join(found.targets)} begins: agreed by {who}."
+    )
+
+
+def _find(book: Book, incident: Incident, command: Approve) -> Approval | Request:
+    """Return the approval that is meant, or the request that agreeing to a held step amounts to."""
+    if command.approval is not None:
+        if command.approval not in incident.approvals:
+            raise NotFound(f"{incident.id} has no such approval request.")
+        return incident.approvals[command.approval]
+    pending = [a for a in incident.approvals.values() if a.pending and a.expires_at > book.now]
+    held = {v: tuple(n for n, t in ts.items() if t.state is State.HELD) for v, ts in incident.tracks.items()}
+    waiting = [v for v, nodes in held.items() if nodes]
+    if len(pending) == 1 and not waiting:
+        return pending[0]
+    if not pending and len(waiting) == 1 and not command.reject:
+        return Request(
+            by=command.by, incident=incident.number, verb=waiting[0], targets=held[waiting[0]], reason=command.reason
+        )
+    if not pending and not waiting:
+        raise NotFound(f"Nothing in {incident.id} waits for agreement.")
+    what = ", ".join(
+        [*(f"{a.verb} of {', '.join(a.targets)}" for a in pending), *(f"{v} of {', '.join(held[v])}" for v in waiting)]
+    )
+    raise Refused(
+        f"Several things wait for agreement ({what}): press the button of the one you mean, or give the verb."
+    )
+
+
+def _check(book: Book, incident: Incident, approval: Approval, command: Approve) -> None:
+    team = book.config.team
+    if approval.ended is not None or approval.granted_until is not None:
+        raise Refused(f"That request is over: {approval.ended or 'it has been agreed to already'}.")
+    if approval.expires_at <= book.now:
+        raise Refused("That request has expired: ask for it again.")
+    if not team.may(command.by.person, POWER[approval.verb]):
+        able = ", ".join(team.people[p].name for p in team.holders(POWER[approval.verb]))
+        raise Refused(f"Agreeing to this takes the power '{POWER[approval.verb]}'. Who holds it: {able}.")
+    if not command.reject and command.by.person in approval.given:
+        raise Refused("You asked for this yourself: a different person must agree.")
+    if digest_of(book, incident.id, approval.verb, approval.targets, approval.parameters) != approval.digest:
+        raise Refused("The targets have changed in the inventory since this was asked for: ask for it again.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire(Command):
+    """A request's time is over."""
+
+    incident: int
+    approval: str
+
+
+def expire(book: Book, command: Expire) -> None:
+    """End a request that nobody completed in time."""
+    incident = book.incident(command.incident)
+    approval = incident.approvals.get(command.approval)
+    if approval is not None and approval.pending:
+        book.write(incident, j.ApprovalEnded(approval=approval.id, how="expired", reason="nobody agreed in time"))

@@ -1,0 +1,208 @@
+"""People: roles, paging, acknowledgement, severity by hand."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bot.domain import journal as j
+from bot.domain.authority import Power
+from bot.domain.incident import Incident
+from bot.domain.roles import Role
+from bot.domain.severity import Severity
+from bot.errors import Invalid, NotFound, Refused
+from bot.flows.book import Book, Command
+
+
+def gather(book: Book, incident: Incident, *, reason: str) -> Incident:
+    """Assign unfilled roles from on-call and page whom the severity pages: all hands, the primary, or nobody."""
+    team = book.config.team
+    if incident.severity is not Severity.SEV3:
+        for role in Role:
+            if role in incident.roles:
+                continue
+            person = team.assigned(role, book.now)
+            if person:
+                incident = book.write(incident, j.RoleTaken(role=role, person=person, how="assigned"))
+            else:
+                incident = book.write(incident, j.RoleAsked(role=role, reason="nobody is on call for it"))
+    if incident.severity is Severity.SEV1:
+        halted = " Automation is halted: freeze by hand." if book.watch().halted else ""
+        return page(book, incident, all_hands(book), reason=reason + halted)
+    if incident.severity is Severity.SEV2:
+        return page(book, incident, all_hands(book)[:1], reason=reason)
+    return incident
+
+
+def all_hands(book: Book) -> tuple[str, ...]:
+    """Return everybody who may respond, in the order in which a page moves on: on-call people first."""
+    return tuple(dict.fromkeys([*book.config.team.on_call(book.now), *book.config.team.holders(Power.RESPOND)]))
+
+
+def page(book: Book, incident: Incident, people: tuple[str, ...], *, reason: str, level: int = 0) -> Incident:
+    """Page people; the page moves on until somebody acknowledges."""
+    if not people:
+        return book.write(incident, j.PagingExhausted(reason="nobody in team.yaml may respond: nobody was paged"))
+    return book.write(incident, j.Paged(page=book.unguessable(), people=people, level=level, reason=reason))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalate(Command):
+    """A page's time is up."""
+
+    incident: int
+    page: str
+
+
+def escalate(book: Book, command: Escalate) -> None:
+    """Page the next person of the line (all hands at SEV-1) unless somebody has acknowledged."""
+    incident = book.incident(command.incident)
+    open_page = incident.pages.get(command.page)
+    if open_page is None or open_page.acknowledged or not incident.status.live:
+        return
+    if any(p.level > open_page.level and p.reason == open_page.reason for p in incident.pages.values()):
+        return
+    everybody = all_hands(book)
+    level = open_page.level + 1
+    rounds = book.config.policy.paging.rounds
+    lap = level if incident.severity is Severity.SEV1 else level // max(len(everybody), 1)
+    if lap >= rounds:
+        book.write(incident, j.PagingExhausted(reason=f"nobody acknowledged after {rounds} rounds: {open_page.reason}"))
+        return
+    people = everybody if incident.severity is Severity.SEV1 else (everybody[level % len(everybody)],)
+    page(book, incident, people, reason=open_page.reason, level=level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge(Command):
+    """A person says: I am on it."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+
+
+def acknowledge(book: Book, command: Acknowledge) -> Incident:
+    """Stop all pages of the incident. A second acknowledgement changes nothing."""
+    incident = book.incident(command.incident)
+    waiting = [p for p in incident.pages.values() if not p.acknowledged]
+    if incident.acknowledged_at and not waiting:
+        return incident
+    return book.write(incident, j.Acknowledged(person=_person(command)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeRole(Command):
+    """A person takes a role, or gives it to another."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    role: Role
+    person: str | None = None
+    """Who shall hold it; None: whoever asks."""
+
+
+def take_role(book: Book, command: TakeRole) -> Incident:
+    """Put a person into a role; taking it again changes nothing."""
+    incident = book.incident(command.incident)
+    person = command.person or _person(command)
+    if person not in book.config.team.people:
+        raise NotFound(f"There is nobody called '{person}' in team.yaml.", where="person")
+    if not book.config.team.may(person, Power.RESPOND):
+        raise Refused(f"{book.config.team.people[person].name} does not hold the power 'respond' in team.yaml.")
+    was = incident.roles.get(command.role)
+    if was == person:
+        return incident
+    how = "taken" if person == command.by.person else "handed over"
+    return book.write(incident, j.RoleTaken(role=command.role, person=person, how=how, was=was))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemindRole(Command):
+    """An unfilled role's reminder is due."""
+
+    incident: int
+    role: Role
+
+
+def remind_role(book: Book, command: RemindRole) -> None:
+    """Ask again for a role that nobody holds."""
+    incident = book.incident(command.incident)
+    if command.role not in incident.roles and incident.status.live:
+        book.write(incident, j.RoleAsked(role=command.role, reason="still nobody holds it"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSeverity(Command):
+    """A person raises or lowers the severity."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    severity: Severity
+    reason: str = ""
+
+
+def set_severity(book: Book, command: SetSeverity) -> Incident:
+    """Raise (anyone) or lower (the IC, with a reason) the severity."""
+    incident = book.incident(command.incident)
+    must_be_live(incident)
+    if command.severity is incident.severity:
+        return incident
+    if command.severity.worse_than(incident.severity):
+        incident = book.write(
+            incident,
+            j.SeverityChanged(
+                was=incident.severity,
+                now=command.severity,
+                reason=command.reason or f"raised by {command.by.person}",
+                playbook=f"sev{command.severity.value}",
+            ),
+        )
+        return gather(book, incident, reason=f"raised to {incident.severity}: {incident.summary}")
+    must_be_ic(incident, command, book, what="lower the severity")
+    if not command.reason.strip():
+        raise Invalid("Lowering needs a reason: `sev SEV-2 the second signer was a scrape artefact`.", where="reason")
+    return book.write(incident, j.SeverityChanged(was=incident.severity, now=command.severity, reason=command.reason))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNote(Command):
+    """Something for the timeline."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    text: str
+    source: str
+    author: str | None = None
+
+
+def add_note(book: Book, command: AddNote) -> Incident:
+    """Write a note into the timeline; the same source (a pinned message) is written once."""
+    incident = book.incident(command.incident)
+    if not command.text.strip():
+        raise Invalid("The note is empty: `note the gateway restarted at 03:12`.", where="text")
+    if command.source != "note" and any(
+        isinstance(w.entry, j.NoteAdded) and w.entry.source == command.source for w in book.journal(incident.number)
+    ):
+        return incident
+    return book.write(
+        incident, j.NoteAdded(text=command.text.strip()[:4000], source=command.source, author=command.author)
+    )
+
+
+def must_be_live(incident: Incident) -> None:
+    """Raise Refused when the incident is over."""
+    if not incident.status.live:
+        raise Refused(f"{incident.id} is {incident.status}: declare a new incident instead.")
+
+
+def must_be_ic(incident: Incident, command: Command, book: Book, *, what: str) -> None:
+    """Raise Refused unless the actor is the incident's IC."""
+    ic = incident.roles.get(Role.IC)
+    if command.by.person is None or command.by.person != ic:
+        holder = book.config.team.people.get(ic or "")
+        who = holder.name if holder else "nobody yet"
+        raise Refused(f"Only the Incident Commander may {what}; that is {who}. Take the role first: `role ic`.")
+
+
+def _person(command: Command) -> str:
+    if command.by.person is None:
+        raise Refused("This is for people.")
+    return command.by.person

@@ -1,0 +1,59 @@
+"""Resolving: what is still frozen or unknown is named, each with an owner; then the postmortem is owed."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bot.domain import journal as j
+from bot.domain.authority import Power
+from bot.domain.incident import Incident, Status
+from bot.domain.playbook import Verb
+from bot.domain.roles import Role
+from bot.domain.target import State
+from bot.errors import Invalid, Refused
+from bot.flows.book import Book, Command
+from bot.flows.people import must_be_ic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolve(Command):
+    """The IC ends the incident."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    summary: str
+    owner: str | None = None
+    """Who owns what is left; None: the Ops Lead."""
+
+
+def resolve(book: Book, command: Resolve) -> Incident:
+    """Resolve the incident; resolving it again changes nothing."""
+    incident = book.incident(command.incident)
+    if incident.status in {Status.RESOLVED, Status.CLOSED}:
+        return incident
+    must_be_ic(incident, command, book, what="resolve the incident")
+    if not command.summary.strip():
+        raise Invalid("Say in a sentence how it ended: `resolve bad build reverted on seq-01`.", where="summary")
+    running = [s.id for s in incident.steps.values() if s.state.live and s.verb is not Verb.COMMUNICATE]
+    if running:
+        raise Refused(f"{', '.join(running)} is still under way: wait for it, then resolve.")
+    owner = command.owner or incident.roles.get(Role.OPS) or command.by.person or ""
+    if owner not in book.config.team.people:
+        raise Invalid(f"'{owner}' is nobody in team.yaml: name who owns what is left.", where="owner")
+    remaining = tuple(j.Remaining(node=n, state=s, owner=owner) for n, s in still_stopped(incident).items())
+    for number, left in enumerate(remaining, start=len(incident.actions) + 1):
+        text = f"{left.node} is {left.state}: bring it back or take it out for good"
+        incident = book.write(incident, j.ActionAdded(action=f"act-{number}", text=text, owner=left.owner))
+    return book.write(incident, j.Resolved(summary=command.summary.strip(), remaining=remaining))
+
+
+def still_stopped(incident: Incident) -> dict[str, State]:
+    """Return the suspects and targets that are frozen, isolated, failed or unknown, with the state that matters most."""
+    left: dict[str, State] = {}
+    for verb in (Verb.ISOLATE, Verb.FREEZE):
+        for node, track in incident.tracks.get(verb, {}).items():
+            if track.state is not State.WAIVED:
+                left[node] = track.state
+    for node, track in incident.tracks.get(Verb.UNFREEZE, {}).items():
+        if track.state is State.UNKNOWN:
+            left[node] = State.UNKNOWN
+    return left

@@ -1,0 +1,126 @@
+"""Capture: what a node knows about the window before the incident, into the vault, item by item."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from bot.domain.inventory import Capability
+from bot.domain.target import State
+from bot.domain.work import Result, Work
+from bot.errors import NodeError
+from bot.flows import respond
+from bot.ledger import Ledger
+from bot.ports import Fleet, Item, Recorder, Symptoms
+from bot.steps.evidence import Keeper, Where, once
+from bot.steps.fanout import Outcome, run_step
+
+METRICS = (
+    'avs_signatures_total{{avs="{avs}"}}',
+    'avs_conflicting_signatures_seen_total{{avs="{avs}"}}',
+    'avs_missed_deadlines_total{{avs="{avs}"}}',
+)
+
+
+class Capturer:
+    """Handles `step.capture`. Read-only on the nodes: it runs under halt too."""
+
+    def __init__(self, ledger: Ledger, fleet: Fleet, keeper: Keeper, symptoms: Symptoms) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._keeper = keeper
+        self._symptoms = symptoms
+
+    async def step(self, work: Work) -> Result:
+        """Capture the incident's own documents, then each target's."""
+        await self._incident_wide(work)
+        return await run_step(self._ledger, work, self._one)
+
+    async def _incident_wide(self, work: Work) -> None:
+        """Keep the alert bodies, and the metrics around the window where monitoring is configured."""
+        number = work.incident or 0
+        since, until = await self._window(number)
+        where = Where(
+            incident=number, node=None, source="alertmanager", tool="stopsign intake", since=since, until=until
+        )
+        alerts = await self._ledger.read(lambda rows: rows.alerts(number))
+        await self._keeper.keep_json(where, "alerts", list(alerts))
+        incident = await self._ledger.read(lambda rows: rows.incident(number))
+        if incident is None or incident.avs is None:
+            return
+        monitored = Where(incident=number, node=None, source="prometheus", tool="query_range", since=since, until=until)
+        for query in METRICS:
+            text = query.format(avs=incident.avs)
+            content = await self._symptoms.series(text, since, until)
+            if content is None:
+                await self._keeper.missing(monitored, "metrics", f"monitoring gave no answer for {text}")
+                return
+            await self._keeper.keep(monitored, what="metrics", media_type="application/json", chunks=once(content))
+
+    async def _window(self, number: int) -> tuple[datetime, datetime]:
+        now = self._ledger.clock.now()
+        return now - self._ledger.world.config.policy.capture_window, now
+
+    async def _one(self, go: respond.Go, name: str) -> Outcome:
+        node = go.config_nodes[name]
+        recorder = self._fleet.reach(node, Capability.RECORDER)
+        if not isinstance(recorder, Recorder):
+            return Outcome(state=State.REFUSED, detail="the inventory names no recorder endpoint")
+        since, until = await self._window(go.incident.number)
+        source = node.reach[Capability.RECORDER].url
+        kept: list[str] = []
+        lost: list[str] = []
+        async for item in recorder.capture(since, until):
+            where = Where(
+                incident=go.incident.number,
+                node=name,
+                source=item.source or source,
+                tool=item.tool,
+                since=since,
+                until=until,
+            )
+            try:
+                kept.append(await self._keep(where, item))
+            except NodeError as error:
+                lost.append(item.what)
+                await self._keeper.missing(where, item.what, str(error))
+        if not kept:
+            return Outcome(
+                state=State.FAILED, detail=f"nothing could be captured: {', '.join(lost) or 'the node offers nothing'}"
+            )
+        if lost:
+            return Outcome(
+                state=State.VERIFIED, detail=f"{len(kept)} items kept; missing: {', '.join(lost)}", item=kept[0]
+            )
+        return Outcome(state=State.VERIFIED, detail=f"{len(kept)} items kept, hashed and logged", item=kept[0])
+
+    async def _keep(self, where: Where, item: Item) -> str:
+        highest: dict[str, int] = {}
+        chunks = noting_highest(item.chunks, highest) if item.what == "signed-messages" else item.chunks
+        return await self._keeper.keep(
+            where,
+            what=item.what,
+            media_type=item.media_type,
+            chunks=chunks,
+            marks=lambda: {f"highest:{key}": str(slot) for key, slot in highest.items()},
+        )
+
+
+async def noting_highest(chunks: AsyncIterator[bytes], highest: dict[str, int]) -> AsyncIterator[bytes]:
+    """Pass newline-delimited signed messages through, noting each key's highest slot in `highest`."""
+    rest = b""
+    async for chunk in chunks:
+        yield chunk
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            _note(line, highest)
+    _note(rest, highest)
+
+
+def _note(line: bytes, highest: dict[str, int]) -> None:
+    """Note one message; a line that is no message is kept as evidence all the same."""
+    try:
+        message = json.loads(line)
+        key, slot = str(message["key"]), int(message["slot"])
+    except (ValueError, KeyError, TypeError):
+        return
+    highest[key] = max(slot, highest.get(key, -1))

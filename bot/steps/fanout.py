@@ -1,0 +1,111 @@
+"""One step over many targets: about one round trip, not N. Outcomes are flushed while the rest is under way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bot.domain.authority import BOT
+from bot.domain.journal import TargetReport
+from bot.domain.target import Answer, Reply, State
+from bot.domain.work import Done, Result, Work
+from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.flows import respond
+from bot.ledger import Ledger
+
+FLUSH = 0.1
+AT_ONCE = 256
+
+STATES = {
+    Answer.ACKNOWLEDGED: State.ACKNOWLEDGED,
+    Answer.ALREADY: State.ACKNOWLEDGED,
+    Answer.REFUSED: State.REFUSED,
+    Answer.FAILED: State.FAILED,
+    Answer.UNKNOWN: State.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one target's call came to; `item` names evidence that came with it."""
+
+    state: State
+    detail: str
+    item: str | None = None
+    already: bool = False
+
+
+Act = Callable[[respond.Go, str], Awaitable[Outcome]]
+
+
+async def run_step(ledger: Ledger, work: Work, act: Act) -> Result:
+    """Begin the step of `work`, call `act` for each target at once, report as outcomes come, finish."""
+    assert work.incident is not None  # steps always belong to an incident
+    step = str(work.body["step"])
+    go = await ledger.decide(respond.begin, respond.Begin(by=BOT, incident=work.incident, step=step), holding=work)
+    if go.off is not None:
+        return Done(note=go.off)
+    await _fan_out(ledger, work, go, act)
+    await ledger.decide(respond.finish, respond.Finish(by=BOT, incident=work.incident, step=step), holding=work)
+    return Done()
+
+
+async def _fan_out(ledger: Ledger, work: Work, go: respond.Go, act: Act) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(node: str) -> TargetReport:
+        async with gate:
+            outcome = await guarded(act, go, node)
+        return TargetReport(
+            node=node, state=outcome.state, detail=outcome.detail, item=outcome.item, already=outcome.already
+        )
+
+    pending = {asyncio.create_task(one(node)) for node in go.targets}
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending:
+                more, pending = await asyncio.wait(pending, timeout=FLUSH)
+                done |= more
+            await report(ledger, go, [task.result() for task in done], holding=work)
+    finally:
+        for task in pending:
+            task.cancel()
+
+
+async def report(ledger: Ledger, go: respond.Go, reports: Sequence[TargetReport], *, holding: Work) -> None:
+    """Write outcomes down."""
+    command = respond.Report(
+        by=BOT, incident=go.incident.number, step=go.step.id, verb=go.step.verb, reports=tuple(reports)
+    )
+    await ledger.decide(respond.report, command, holding=holding)
+
+
+async def guarded(act: Act, go: respond.Go, node: str) -> Outcome:
+    """Run one call and translate what it raises: unknown is not failure."""
+    try:
+        return await act(go, node)
+    except NodeError as error:
+        return Outcome(state=state_of(error), detail=str(error))
+
+
+def state_of(error: NodeError) -> State:
+    """Return what a failed call means for its target."""
+    match error:
+        case NotReached():
+            return State.FAILED
+        case NodeRefused():
+            return State.REFUSED
+        case NoAnswer() | NodeBroken():
+            return State.UNKNOWN
+    return State.UNKNOWN
+
+
+def of_reply(reply: Reply, item: str | None = None) -> Outcome:
+    """Return a reply as an outcome; an acknowledgement is not yet a proof."""
+    already = reply.answer is Answer.ALREADY
+    return Outcome(state=STATES[reply.answer], detail=reply.detail, item=item, already=already)
+
+
+def key_of(go: respond.Go, node: str) -> str:
+    """Return the idempotency key of one effect: the same step on the same node is the same effect."""
+    return f"{go.incident.id}:{go.step.id}:{node}"

@@ -1,0 +1,106 @@
+"""Unfreeze: the way back, checked against everything that could make two machines sign the same duty."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+
+from bot.domain.inventory import Capability, Node
+from bot.domain.target import Answer, State, prove, short, window
+from bot.domain.work import Result, Work
+from bot.errors import NodeBroken, NodeRefused
+from bot.flows import respond
+from bot.ledger import Ledger
+from bot.ports import Fleet, Signer
+from bot.steps.evidence import Keeper, Where, once
+from bot.steps.fanout import Outcome, key_of, run_step
+
+LONGEST_WAIT = timedelta(minutes=15)
+
+
+class Unfreezer:
+    """Handles `step.unfreeze`. That other holders of the key are stopped is checked by the flow that lets it begin."""
+
+    def __init__(self, ledger: Ledger, fleet: Fleet, keeper: Keeper) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._keeper = keeper
+
+    async def step(self, work: Work) -> Result:
+        """Check and unfreeze each target of the step."""
+        return await run_step(self._ledger, work, self._one)
+
+    async def _one(self, go: respond.Go, name: str) -> Outcome:
+        node = go.config_nodes[name]
+        signer = self._fleet.reach(node, Capability.SIGNER)
+        if not isinstance(signer, Signer):
+            return Outcome(state=State.REFUSED, detail="the inventory names no signer endpoint")
+        if (why := await self._still_silent(node, signer)) is not None:
+            return Outcome(state=State.REFUSED, detail=why)
+        if (why := await self._protected(go, node, signer)) is not None:
+            return Outcome(state=State.REFUSED, detail=why)
+        reply = await signer.unfreeze(node.keys, incident=go.incident.id, request=key_of(go, name))
+        if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:
+            state = State.UNKNOWN if reply.answer is Answer.UNKNOWN else State.FAILED
+            return Outcome(state=state, detail=reply.detail)
+        return await self._signs_again(node, signer)
+
+    async def _still_silent(self, node: Node, signer: Signer) -> str | None:
+        """Say why not, unless nothing signs with the keys over two duty windows from now."""
+        period = self._ledger.world.config.inventory.avs[node.avs].duty_period
+        windows = self._ledger.world.config.policy.unfreeze_windows
+        before = await signer.sample(node.keys)
+        due = window(before, node.keys, period, windows)
+        await asyncio.sleep(min(LONGEST_WAIT, max(timedelta(), due - before.at)).total_seconds() + 0.01)
+        proof = prove(before, await signer.sample(node.keys), node.keys, period=period, windows=windows)
+        return None if proof.state.proven else f"not proven silent over {windows} duty windows: {proof.why}"
+
+    async def _protected(self, go: respond.Go, node: Node, signer: Signer) -> str | None:
+        """Say why not, unless slashing protection is at or above the highest signature that was captured."""
+        captured = {key: go.incident.highest[key] for key in node.keys if key in go.incident.highest}
+        if not captured:
+            return None
+        content = await signer.slashing_protection()
+        where = Where(
+            incident=go.incident.number,
+            node=node.name,
+            source=node.reach[Capability.SIGNER].url,
+            tool=type(signer).__module__,
+        )
+        await self._keeper.keep(where, what="slashing-protection", media_type="application/json", chunks=once(content))
+        have = highest_signed(content)
+        for key, highest in captured.items():
+            if have.get(key.lower(), -1) < highest:
+                level = have.get(key.lower())
+                return f"slashing protection of {short(key)} is at {level}, below the captured signature {highest}"
+        return None
+
+    async def _signs_again(self, node: Node, signer: Signer) -> Outcome:
+        """Read back that the keys sign again."""
+        try:
+            sample = await signer.sample(node.keys)
+        except (NodeRefused, NodeBroken) as error:
+            return Outcome(state=State.UNKNOWN, detail=f"unfreeze acknowledged, read-back failed: {error}")
+        still = [k for k in node.keys if (r := sample.keys.get(k)) is None or not r.signing]
+        if still:
+            return Outcome(
+                state=State.UNKNOWN, detail=f"unfreeze acknowledged, but {short(still[0])} reads back as stopped"
+            )
+        return Outcome(state=State.VERIFIED, detail="reads back as signing")
+
+
+def highest_signed(interchange: bytes) -> Mapping[str, int]:
+    """Return the highest signed slot or target epoch for each key of an EIP-3076 interchange.
+
+    Raises NodeBroken when it cannot be read.
+    """
+    try:
+        tree = json.loads(interchange)
+        found: dict[str, int] = {}
+        for entry in tree["data"]:
+            slots = [int(block["slot"]) for block in entry.get("signed_blocks", [])]
+            epochs = [int(a["target_epoch"]) for a in entry.get("signed_attestations", [])]
+            found[str(entry["pubkey"]).lower()] = max([*slots, *epochs], default=-1)
+    except (ValueError, KeyError, TypeError) as error:
+        raise NodeBroken(f"the slashing-protection export cannot be read ({error})") from error
+    return found

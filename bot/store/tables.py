@@ -1,0 +1,156 @@
+"""The tables. Times that are compared are seconds since the epoch; times that are hashed are text."""
+
+from sqlalchemy import Column, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+class IncidentRow(SQLModel, table=True):
+    """One incident: the columns are for finding it, `body` is the whole."""
+
+    __tablename__ = "incident"
+    __table_args__ = (
+        Index(
+            "one_live_incident_a_key", "key", unique=True, sqlite_where=text("live = 1"), postgresql_where=text("live")
+        ),
+        Index("incident_key", "key", "id"),
+        Index("incident_holding", "holding", sqlite_where=text("holding = 1"), postgresql_where=text("holding")),
+    )
+
+    id: int = Field(primary_key=True)
+    version: int
+    key: str
+    status: str
+    severity: int
+    live: bool
+    holding: bool = False
+    body: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class AlertRow(SQLModel, table=True):
+    """One alert episode, as received."""
+
+    __tablename__ = "alert"
+
+    fingerprint: str = Field(primary_key=True)
+    starts_at: str = Field(primary_key=True)
+    incident: int = Field(foreign_key="incident.id", index=True)
+    resolved: bool = False
+    own_effect: bool = False
+    body: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class JournalRow(SQLModel, table=True):
+    """One entry; append-only by trigger, but for `leaf` from NULL to its number. Stream 0 is the watch."""
+
+    __tablename__ = "journal"
+    __table_args__ = (
+        UniqueConstraint("incident", "n"),
+        UniqueConstraint("leaf"),
+        Index("journal_unsequenced", "id", sqlite_where=text("leaf IS NULL"), postgresql_where=text("leaf IS NULL")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    incident: int
+    n: int
+    at: str
+    kind: str
+    by: str
+    body: str = Field(sa_column=Column(Text, nullable=False))
+    salt: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    leaf: int | None = None
+
+
+class WorkRow(SQLModel, table=True):
+    """One thing to do. `state` is ready, done or dead; a ready row with a lease is being worked on."""
+
+    __tablename__ = "work"
+    __table_args__ = (
+        Index("work_due", "due_at", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")),
+        Index(
+            "work_lane", "lane", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
+        ),
+        Index("work_merge", "merge", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    kind: str
+    incident: int | None = Field(default=None, index=True)
+    priority: int = 5
+    lane: str | None = None
+    merge: str | None = None
+    state: str = "ready"
+    due_at: float
+    lease_until: float | None = None
+    fence: int = 0
+    attempts: int = 0
+    body: str = Field(sa_column=Column(Text, nullable=False))
+    outcome: str | None = None
+
+
+class TileRow(SQLModel, table=True):
+    """A tile of the log's Merkle tree: up to 256 hashes of one level."""
+
+    __tablename__ = "tile"
+
+    level: int = Field(primary_key=True)
+    idx: int = Field(primary_key=True)
+    hashes: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class CheckpointRow(SQLModel, table=True):
+    """A signed checkpoint of the log."""
+
+    __tablename__ = "checkpoint"
+
+    size: int = Field(primary_key=True)
+    root: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    note: str = Field(sa_column=Column(Text, nullable=False))
+    at: float
+
+
+class SeenRow(SQLModel, table=True):
+    """A key that must not be taken twice before `until` (replayed requests)."""
+
+    __tablename__ = "seen"
+
+    key: str = Field(primary_key=True)
+    until: float = Field(index=True)
+
+
+class TokenRow(SQLModel, table=True):
+    """A person's API token, hashed."""
+
+    __tablename__ = "token"
+
+    hash: str = Field(primary_key=True)
+    person: str
+    issued_at: float
+    expires_at: float
+    revoked_at: float | None = None
+
+
+class SettingRow(SQLModel, table=True):
+    """A named value: the watch, heartbeats."""
+
+    __tablename__ = "setting"
+
+    name: str = Field(primary_key=True)
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+APPEND_ONLY = (
+    """CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
+       BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    """CREATE TRIGGER journal_no_change BEFORE UPDATE ON journal
+       WHEN OLD.leaf IS NOT NULL OR NEW.leaf IS NULL OR OLD.id IS NOT NEW.id OR OLD.incident IS NOT NEW.incident
+         OR OLD.n IS NOT NEW.n OR OLD.at IS NOT NEW.at OR OLD.kind IS NOT NEW.kind OR OLD.by IS NOT NEW.by
+         OR OLD.body IS NOT NEW.body OR OLD.salt IS NOT NEW.salt OR OLD.hash IS NOT NEW.hash
+       BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    """CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
+       BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
+    """CREATE TRIGGER checkpoint_no_change BEFORE UPDATE ON checkpoint
+       BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
+)
+"""SQLite triggers that hold the log; `stopsign doctor` checks that they stand."""

@@ -1,0 +1,201 @@
+"""One transaction's view of the tables: implements `ports.Rows` by SQLAlchemy Core (the hot path of every decision)."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from bot.domain import journal as j
+from bot.domain.incident import Incident
+from bot.domain.watch import Watch
+from bot.domain.work import Todo, Work
+from bot.ports import Episode
+from bot.store import codec
+from bot.store.tables import AlertRow, IncidentRow, JournalRow, SettingRow, WorkRow
+
+CHUNK = 400
+INCIDENT: Table = IncidentRow.__table__  # type: ignore[attr-defined]
+ALERT: Table = AlertRow.__table__  # type: ignore[attr-defined]
+JOURNAL: Table = JournalRow.__table__  # type: ignore[attr-defined]
+WORK: Table = WorkRow.__table__  # type: ignore[attr-defined]
+SETTING: Table = SettingRow.__table__  # type: ignore[attr-defined]
+
+
+class Transaction:
+    """The tables inside one open transaction on `connection`. `salt` draws 32 random bytes."""
+
+    def __init__(self, connection: Connection, *, now: Callable[[], datetime], salt: Callable[[], bytes]) -> None:
+        self._do = connection.execute
+        self._now = now
+        self._salt = salt
+
+    # ---- reading
+
+    def incident(self, number: int) -> Incident | None:
+        """Return an incident; on SQLite the writer's transaction is the lock."""
+        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.id == number))
+
+    def live(self, key: str) -> Incident | None:
+        """Return the open or contained incident with a correlation key."""
+        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.key == key, INCIDENT.c.live))
+
+    def latest(self, key: str) -> Incident | None:
+        """Return the newest incident with a correlation key."""
+        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.key == key).order_by(INCIDENT.c.id.desc()).limit(1))
+
+    def incidents(self, *, live_only: bool, limit: int) -> tuple[Incident, ...]:
+        """Return incidents, newest first."""
+        query = select(INCIDENT.c.body).order_by(INCIDENT.c.id.desc()).limit(limit)
+        if live_only:
+            query = query.where(INCIDENT.c.live)
+        return tuple(codec.load_incident(row.body) for row in self._do(query))
+
+    def holding(self) -> tuple[Incident, ...]:
+        """Return the incidents that hold a target stopped."""
+        return tuple(
+            codec.load_incident(row.body) for row in self._do(select(INCIDENT.c.body).where(INCIDENT.c.holding))
+        )
+
+    def new_number(self) -> int:
+        """Return the number of the next incident."""
+        return (self._do(text("SELECT max(id) FROM incident")).scalar() or 0) + 1
+
+    def episodes(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Episode]:
+        """Return what is stored of alert episodes."""
+        found: dict[tuple[str, str], Episode] = {}
+        prints = sorted({fingerprint for fingerprint, _ in wanted})
+        for start in range(0, len(prints), CHUNK):
+            query = select(
+                ALERT.c.fingerprint, ALERT.c.starts_at, ALERT.c.incident, ALERT.c.resolved, ALERT.c.own_effect
+            )
+            for row in self._do(query.where(ALERT.c.fingerprint.in_(prints[start : start + CHUNK]))):
+                found[row.fingerprint, row.starts_at] = Episode(
+                    incident=row.incident, resolved=row.resolved, own_effect=row.own_effect
+                )
+        return {episode: found[episode] for episode in wanted if episode in found}
+
+    def watch(self) -> Watch:
+        """Return the watch."""
+        value = self._do(select(SETTING.c.value).where(SETTING.c.name == "watch")).scalar()
+        return codec.load_watch(value) if value else Watch()
+
+    def entries(self, incident: int | None) -> tuple[j.Written, ...]:
+        """Return a stream's journal in order."""
+        rows = self._do(select(JOURNAL).where(JOURNAL.c.incident == (incident or 0)).order_by(JOURNAL.c.n))
+        return tuple(codec.written_of(row) for row in rows)
+
+    def alerts(self, incident: int) -> tuple[Mapping[str, object], ...]:
+        """Return an incident's alert episodes as received, in order of their beginning."""
+        rows = self._do(
+            select(ALERT).where(ALERT.c.incident == incident).order_by(ALERT.c.starts_at, ALERT.c.fingerprint)
+        )
+        return tuple({**json.loads(row.body), "resolved": row.resolved, "own_effect": row.own_effect} for row in rows)
+
+    def holds(self, work: Work) -> bool:
+        """Tell whether `work` is still leased under its fence."""
+        row = self._do(select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == work.id)).one_or_none()
+        return row is not None and row.state == "ready" and row.fence == work.fence and row.lease_until is not None
+
+    # ---- writing
+
+    def save(
+        self, incidents: Sequence[Incident], watch: Watch | None, entries: Sequence[j.Written], todo: Sequence[Todo]
+    ) -> None:
+        """Store everything that a decision changed."""
+        for incident in incidents:
+            self._save_incident(incident)
+        if watch is not None:
+            self._do(_set("watch", codec.dump(watch)))
+        if entries:
+            self._do(insert(JOURNAL), [codec.row_of(written, self._salt()) for written in entries])
+        for written in entries:
+            if isinstance(written.entry, j.AlertsJoined) and written.incident:
+                self._save_alerts(written.incident, written.entry)
+        self._enqueue(todo)
+
+    def _save_incident(self, incident: Incident) -> None:
+        row = {
+            "id": incident.number,
+            "version": incident.version,
+            "key": incident.key,
+            "status": incident.status.value,
+            "severity": incident.severity.value,
+            "live": incident.status.live,
+            "holding": bool(incident.touched),
+            "body": codec.dump(incident),
+        }
+        statement = upsert(INCIDENT).values(row)
+        self._do(
+            statement.on_conflict_do_update(
+                index_elements=["id"], set_={k: statement.excluded[k] for k in row if k != "id"}
+            )
+        )
+
+    def _save_alerts(self, incident: int, joined: j.AlertsJoined) -> None:
+        fresh = [alert for alert in joined.alerts if alert.change != "resolved"]
+        over = [alert for alert in joined.alerts if alert.change == "resolved"]
+        if fresh:
+            self._do(insert(ALERT), [_alert_row(incident, alert) for alert in fresh])
+        for alert in over:
+            self._do(
+                update(ALERT)
+                .where(ALERT.c.fingerprint == alert.fingerprint, ALERT.c.starts_at == alert.starts_at)
+                .values(resolved=True)
+            )
+
+    def _enqueue(self, todo: Sequence[Todo]) -> None:
+        plain = []
+        for item in todo:
+            row = _work_row(item, self._now())
+            if item.merge is None:
+                plain.append(row)
+                continue
+            waiting = (WORK.c.merge == item.merge) & (WORK.c.state == "ready") & (WORK.c.lease_until.is_(None))
+            if not self._do(
+                update(WORK).where(waiting).values(body=row["body"], due_at=func.min(WORK.c.due_at, row["due_at"]))
+            ).rowcount:
+                self._do(upsert(WORK).values(row).on_conflict_do_nothing())
+        if plain:
+            self._do(upsert(WORK).on_conflict_do_nothing(), plain)
+
+    def _one(self, query: Any) -> Incident | None:
+        body = self._do(query).scalar()
+        return codec.load_incident(body) if body else None
+
+
+def _set(name: str, value: str) -> Any:
+    statement = upsert(SETTING).values(name=name, value=value)
+    return statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
+
+
+def _alert_row(incident: int, alert: j.AlertSeen) -> dict[str, Any]:
+    body = {"labels": dict(alert.labels), "annotations": dict(alert.annotations), "runbook": alert.runbook}
+    return {
+        "fingerprint": alert.fingerprint,
+        "starts_at": alert.starts_at,
+        "incident": incident,
+        "resolved": alert.change == "missed",
+        "own_effect": alert.own_effect,
+        "body": json.dumps(
+            {"fingerprint": alert.fingerprint, "starts_at": alert.starts_at, "name": alert.name, **body}
+        ),
+    }
+
+
+def _work_row(todo: Todo, now: datetime) -> dict[str, Any]:
+    return {
+        "key": todo.key,
+        "kind": todo.kind,
+        "incident": todo.incident,
+        "priority": todo.priority,
+        "lane": todo.lane,
+        "merge": todo.merge,
+        "state": "ready",
+        "due_at": (todo.due or now).timestamp(),
+        "body": json.dumps(dict(todo.body)),
+        "fence": 0,
+        "attempts": 0,
+    }
