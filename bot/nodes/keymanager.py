@@ -1,0 +1,248 @@
+"""Drive the Ethereum Keymanager API: a signer that is stopped by deleting its keys.
+
+An answer of `deleted` is not believed: real clients have answered it, listed the key on, and gone on signing. So keys
+are deleted until a GET no longer lists them, three times at most. The answer always has status 200: what failed
+stands inside. Deleting destroys; each answer's `slashing_protection` comes back as an artifact, to be kept first.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import TypeAdapter
+
+from bot.domain.inventory import Endpoint, Node
+from bot.domain.target import Answer, Artifact, Effect, KeyReading, Reply, Sample, short
+from bot.errors import Misconfigured, NodeBroken, NodeError, NodeRefused
+from bot.nodes.escrow import Escrow
+from bot.nodes.http import Call, Wire, named
+from bot.nodes.prometheus_text import Counters, read_counters
+from bot.ports import Clock, Traits
+
+KEYSTORES = "/eth/v1/keystores"
+REMOTE_KEYS = "/eth/v1/remotekeys"
+ROUNDS = 3
+COUNTERS = "vc_published_attestations_total,vc_block_published_total"
+BY_HAND = "no escrow is named in the inventory: import keystore and slashing protection by hand"
+TRAITS = Traits(
+    effect=Effect.SET_STATE,
+    reversible=False,
+    proves_by="the key is no longer listed, and its counters of published messages in the node's /metrics are flat",
+    cannot_know="signatures made with the same key elsewhere; a restart, if /metrics lacks process_start_time_seconds",
+    tier="emulated",  # proven against the practice fleet's imitation of Lodestar only: never automatic
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    status: str
+    message: str | None = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Statuses:
+    data: list[_Status]
+
+
+@dataclass(frozen=True, slots=True)
+class _Keystore:
+    validating_pubkey: str
+    readonly: bool | None = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Keystores:
+    data: list[_Keystore]
+
+
+_STATUSES = TypeAdapter(_Statuses)
+_LIST = TypeAdapter(_Keystores)
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def connect(
+    node: Node, endpoint: Endpoint, *, token: str | None, client: httpx.AsyncClient, clock: Clock
+) -> "Keymanager":
+    """Return the driver of `node`'s Keymanager API at `endpoint`; opens no connection. Raises Misconfigured.
+
+    Options:
+        metrics: base URL of /metrics, when it is another; it gets no token
+        counters: names of the counters that rise with each signature, by commas
+        key_label: their label that holds the key (default `pubkey`)
+        escrow: folder of `bot/nodes/escrow.py`; without it a freeze is undone by hand
+        remote_signer: URL with which remote keys are imported again
+    """
+    known = {"metrics", "counters", "key_label", "escrow", "remote_signer"}
+    if unknown := sorted(set(endpoint.options) - known):
+        raise Misconfigured([f"node {node.name}: keymanager has no option {', '.join(unknown)}"])
+    wire = Wire(client=client, node=node.name, base=endpoint.url, timeout=endpoint.timeout, token=token)
+    elsewhere = endpoint.options.get("metrics")
+    metrics = Wire(client=client, node=node.name, base=elsewhere or endpoint.url, timeout=endpoint.timeout)
+    return Keymanager(node, wire, metrics, endpoint.options, clock)
+
+
+@dataclass(slots=True)
+class _Freeze:
+    """What one freeze has learned so far."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    deleted: bool = False
+    said: dict[str, str] = field(default_factory=dict)
+    unkept: str = ""
+
+    def reply(self, answer: Answer, detail: str) -> Reply:
+        return Reply(answer=answer, detail=detail + self.unkept, artifacts=tuple(self.artifacts))
+
+
+class Keymanager:
+    """Signer over the Keymanager API, for local keystores and for remote keys."""
+
+    traits = TRAITS
+
+    def __init__(self, node: Node, wire: Wire, metrics: Wire, options: Mapping[str, str], clock: Clock) -> None:
+        self._node = node
+        self._wire = wire
+        self._metrics = metrics
+        self._options = options
+        self._escrow = Escrow(Path(options["escrow"])) if "escrow" in options else None
+        self._clock = clock
+
+    async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Delete `keys` until none of them is listed; local ones by keystore, those listed as read-only as remote keys.
+
+        Raises a NodeError only when nothing was answered. Later failures are told in the reply, with what must be kept.
+        """
+        asked = [key.lower() for key in named(keys)]
+        call, freeze = self._wire.call(), _Freeze()
+        try:
+            left = dict.fromkeys(asked, False)
+            for _ in range(ROUNDS):
+                await self._delete(call, left, freeze)
+                listed = await self._listed(call)
+                left = {key: listed[key] for key in asked if key in listed}
+                if not left:
+                    break
+        except NodeError as error:
+            if not freeze.artifacts and not freeze.said:
+                raise
+            return freeze.reply(Answer.UNKNOWN, f"keys were deleted, but then: {error}")
+        return self._judged(asked, left, freeze)
+
+    async def unfreeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Import `keys` again from the escrow, never without slashing protection for each of them.
+
+        Remote keys, with the option `remote_signer`, need none. Refused, with the reason, when something is missing.
+        """
+        asked = [key.lower() for key in named(keys)]
+        if url := self._options.get("remote_signer"):
+            remote_keys = [{"pubkey": key, "url": url} for key in asked]
+            return await self._import(asked, REMOTE_KEYS, {"remote_keys": remote_keys})
+        if self._escrow is None:
+            return Reply(answer=Answer.REFUSED, detail=BY_HAND)
+        try:
+            body = await asyncio.to_thread(self._escrow.import_body, asked)
+        except ValueError as error:
+            return Reply(answer=Answer.REFUSED, detail=str(error))
+        return await self._import(asked, KEYSTORES, body)
+
+    async def sample(self, keys: Sequence[str]) -> Sample:
+        """Read whether `keys` are listed, and their counters; without telemetry the counters are None."""
+        asked = named(keys)
+        listed = await self._listed(self._wire.call())
+        counters = await self._counters()
+        whole = {key.lower() for key in asked} >= {key.lower() for key in self._node.keys}
+        readings = {
+            key: KeyReading(signing=key.lower() in listed, counter=counters.of(key, whole=whole)) for key in asked
+        }
+        return Sample(at=self._clock.now(), instance=counters.instance, keys=readings)
+
+    async def slashing_protection(self) -> bytes:
+        """Return the slashing protection with which the node's keys would be imported, from the escrow.
+
+        The API itself gives it out only when it deletes. Raises NodeRefused when there is none.
+        """
+        if self._escrow is None:
+            raise NodeRefused(f"{self._node.name}: {BY_HAND}")
+        try:
+            return await asyncio.to_thread(self._escrow.protection, [key.lower() for key in self._node.keys])
+        except ValueError as error:
+            raise NodeRefused(f"{self._node.name}: {error}") from error
+
+    async def _delete(self, call: Call, left: Mapping[str, bool], freeze: _Freeze) -> None:
+        """Delete the keys `left`, whose values say which are remote, and note what was answered."""
+        for path, keys in ((KEYSTORES, [k for k in left if not left[k]]), (REMOTE_KEYS, [k for k in left if left[k]])):
+            if not keys:
+                continue
+            answer = await call.json(_ANY, "DELETE", path, body={"pubkeys": keys})
+            if isinstance(answer, dict) and answer.get("slashing_protection"):
+                await self._keep(answer["slashing_protection"], keys, freeze)
+            self._note(keys, answer, freeze)
+
+    async def _keep(self, document: object, keys: Sequence[str], freeze: _Freeze) -> None:
+        """Keep an answer's slashing protection, byte for byte where it is a string, as the API prescribes."""
+        content = (document if isinstance(document, str) else json.dumps(document)).encode()
+        freeze.artifacts.append(
+            Artifact(what=f"slashing-protection, delete {len(freeze.artifacts) + 1}", content=content)
+        )
+        if self._escrow is None:
+            return
+        try:
+            await asyncio.to_thread(self._escrow.keep, content, keys)
+        except (OSError, ValueError) as error:
+            # It is still an artifact: stopping goes on.
+            freeze.unkept = f"; the escrow could not keep its slashing protection: {error}"
+
+    def _note(self, keys: Sequence[str], answer: object, freeze: _Freeze) -> None:
+        try:
+            statuses = _STATUSES.validate_python(answer).data
+        except ValueError:
+            raise NodeBroken(f"{self._node.name} answered a DELETE without readable statuses") from None
+        if len(statuses) != len(keys):
+            raise NodeBroken(f"{self._node.name} answered {len(statuses)} statuses for {len(keys)} keys")
+        for key, one in zip(keys, statuses, strict=True):
+            freeze.said[key] = f"{one.status} {one.message or ''}".strip()
+            freeze.deleted |= one.status == "deleted"
+
+    async def _listed(self, call: Call) -> dict[str, bool]:
+        """Return the keys that the node lists, in lower case, and whether each is remote."""
+        data = (await call.json(_LIST, "GET", KEYSTORES)).data
+        return {one.validating_pubkey.lower(): bool(one.readonly) for one in data}
+
+    def _judged(self, asked: Sequence[str], left: Mapping[str, bool], freeze: _Freeze) -> Reply:
+        if left:
+            first = next(iter(left))
+            said = f"{short(first)} {freeze.said[first]}"
+            detail = f"{len(left)} of {len(asked)} keys still listed after {ROUNDS} deletes: {said}"
+            return freeze.reply(Answer.FAILED, detail)
+        if freeze.deleted:
+            return freeze.reply(Answer.ACKNOWLEDGED, "deleted, and no longer listed")
+        return freeze.reply(Answer.ALREADY, f"not listed before the request: {freeze.said[asked[0]]}")
+
+    async def _import(self, keys: Sequence[str], path: str, body: Mapping[str, object]) -> Reply:
+        statuses = (await self._wire.call().json(_STATUSES, "POST", path, body=body)).data
+        if len(statuses) != len(keys):
+            return Reply(
+                answer=Answer.UNKNOWN, detail=f"the node answered {len(statuses)} statuses for {len(keys)} keys"
+            )
+        wrong = {
+            key: one for key, one in zip(keys, statuses, strict=True) if one.status not in {"imported", "duplicate"}
+        }
+        if wrong:
+            key, one = next(iter(wrong.items()))
+            return Reply(answer=Answer.FAILED, detail=f"key {short(key)}: {one.status} {one.message or ''}".strip())
+        if all(one.status == "duplicate" for one in statuses):
+            return Reply(answer=Answer.ALREADY, detail="listed before the request")
+        return Reply(answer=Answer.ACKNOWLEDGED, detail="imported")
+
+    async def _counters(self) -> Counters:
+        """Return the signature counters; empty when the node's metrics cannot be had or read."""
+        try:
+            text = await self._metrics.call().content("GET", "/metrics")
+        except NodeError:
+            return Counters()
+        names = [name.strip() for name in self._options.get("counters", COUNTERS).split(",")]
+        return await asyncio.to_thread(read_counters, text, names, self._options.get("key_label", "pubkey"))

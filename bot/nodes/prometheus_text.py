@@ -1,0 +1,53 @@
+"""Read signature counters out of a node's /metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_STARTED = "process_start_time_seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What /metrics counts: signatures per key, those of no named key, and the process that counted."""
+
+    by_key: Mapping[str, int] = field(default_factory=dict)
+    total: int | None = None
+    instance: str = ""
+
+    def of(self, key: str, *, whole: bool) -> int | None:
+        """Return the count of `key`, or None when it is not counted.
+
+        A counter that names no key counts all of them. So it is added where `whole` says that all keys of the node are
+        asked for, and where they are not, nothing can be said of one key.
+        """
+        counted = self.by_key.get(key.lower())
+        if self.total is None:
+            return counted
+        return self.total + (counted or 0) if whole else None
+
+
+def read_counters(text: bytes, names: Sequence[str], key_label: str) -> Counters:
+    """Return the sums of the counters `names`, by key where they carry `key_label`; empty if the text is not readable.
+
+    Only lines of those names are parsed, so a large page costs little.
+    """
+    wanted = tuple(name.encode() for name in (*names, _STARTED))
+    lines = [line for line in text.splitlines() if line.startswith(wanted)]
+    by_key: dict[str, int] = {}
+    total: int | None = None
+    instance = ""
+    try:
+        for family in text_string_to_metric_families(b"\n".join(lines).decode() + "\n"):
+            for sample in family.samples:
+                if sample.name == _STARTED:
+                    instance = repr(float(sample.value))
+                elif sample.name in names and key_label in sample.labels:
+                    key = sample.labels[key_label].lower()
+                    by_key[key] = by_key.get(key, 0) + int(sample.value)
+                elif sample.name in names:
+                    total = (total or 0) + int(sample.value)
+    except (ValueError, OverflowError):
+        return Counters()
+    return Counters(by_key=by_key, total=total, instance=instance)

@@ -1,0 +1,215 @@
+"""What is known after a request went wrong: raw servers that hang up, trickle, flood, redirect or talk nonsense."""
+
+import asyncio
+import contextlib
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import TypeAdapter
+
+from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReached
+from bot.nodes import http
+from bot.nodes.http import Wire, node_client
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+JSON: TypeAdapter[Any] = TypeAdapter(Any)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def says(content: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(content)
+        await writer.drain()
+
+    return answer
+
+
+def answered(body: bytes, headers: bytes = b"") -> Answer:
+    return says(OK + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@contextlib.asynccontextmanager
+async def server(answer: Answer) -> AsyncIterator[tuple[Wire, list[bytes]]]:
+    """Run a server that reads a request's head, answers and hangs up; yields a wire to it and the heads received."""
+    heads: list[bytes] = []
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        serving.add(task)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            await answer(writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with node_client() as client:
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+        yield wire(client, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"), heads
+        listening.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
+
+
+def wire(client: httpx.AsyncClient, base: str) -> Wire:
+    return Wire(client=client, node="n", base=base, timeout=timedelta(seconds=0.4), token="s3cret")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+async def test_a_connection_lost_after_sending_may_have_acted_and_is_sent_once(method: str) -> None:
+    async with server(says(b"")) as (to, heads):
+        with pytest.raises(NoAnswer):
+            await to.call().json(JSON, method, "/x", body={"a": 1})
+        await asyncio.sleep(0.05)
+        assert len(heads) == 1
+
+
+async def test_a_refused_connection_was_not_reached() -> None:
+    async with server(says(b"")) as (to, _):
+        pass
+    async with node_client() as client:
+        with pytest.raises(NotReached):
+            await wire(client, to.base).call().content("GET", "/")
+
+
+async def test_a_name_that_does_not_resolve_was_not_reached() -> None:
+    async with node_client() as client:
+        with pytest.raises(NotReached):
+            await wire(client, "http://nowhere.invalid:1").call().content("GET", "/")
+
+
+async def test_bytes_that_trickle_do_not_stretch_the_deadline() -> None:
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: 1000\r\n\r\n")
+        for _ in range(40):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with server(trickle) as (to, _):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(NoAnswer, match=r"within 0.4 s"):
+            await to.call().json(JSON, "GET", "/x")
+        assert asyncio.get_running_loop().time() - began < 0.7
+
+
+async def test_all_requests_of_one_call_share_the_deadline() -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.25)
+        await answered(b"{}")(writer)
+
+    async with server(late) as (to, _):
+        call = to.call()
+        assert await call.json(JSON, "GET", "/1") == {}
+        with pytest.raises(NoAnswer):
+            await call.json(JSON, "GET", "/2")
+
+
+async def test_a_body_that_ends_early_is_no_answer() -> None:
+    async with server(says(OK + b'Content-Length: 100\r\n\r\n{"a":')) as (to, _):
+        with pytest.raises(NoAnswer):
+            await to.call().json(JSON, "GET", "/x")
+
+
+async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "ANSWER_LIMIT", 1000)
+    async with server(answered(b"[" + b"1," * 5000 + b"1]")) as (to, _):
+        with pytest.raises(NodeBroken, match="more than 1000 bytes"):
+            await to.call().json(JSON, "GET", "/x")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        says(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"),
+        answered(b"<html>"),
+        answered(b"[" * 100_000),
+        answered(b"\xff\xfe"),
+        answered(gzip.compress(b"0" * 1_000_000), b"Content-Encoding: gzip\r\n"),
+        says(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+        says(b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"),
+    ],
+    ids=["ssh", "long header", "html", "deep", "not utf-8", "gzip", "503", "408"],
+)
+async def test_nonsense_is_broken(answer: Answer) -> None:
+    async with server(answer) as (to, _):
+        with pytest.raises(NodeBroken):
+            await to.call().json(JSON, "GET", "/x")
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with server(answered(b"{}")) as (stranger, asked):
+        location = f"HTTP/1.1 307 Go\r\nLocation: {stranger.base}\r\nContent-Length: 0\r\n\r\n".encode()
+        async with server(says(location)) as (to, _):
+            with pytest.raises(NodeBroken, match="307"):
+                await to.call().json(JSON, "PUT", "/x", body={})
+        assert asked == []
+
+
+async def test_a_refusal_says_the_nodes_reason_on_one_short_line() -> None:
+    body = b'{"title": "No", "detail": "because\\n' + b"x" * 1000 + b'"}'
+    async with server(says(b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as (to, _):
+        with pytest.raises(NodeRefused, match=r"400 No because x+$") as refusal:
+            await to.call().json(JSON, "PUT", "/x", body={})
+        assert (refusal.value.status, len(str(refusal.value)) < 300) == (400, True)
+
+
+async def test_the_environments_proxy_and_the_nodes_cookies_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    async with server(answered(b"{}", b"Set-Cookie: a=b\r\n")) as (to, heads):
+        await to.call().json(JSON, "GET", "/1")
+        await to.call().json(JSON, "GET", "/2")
+        assert all(b"ookie" not in head for head in heads)
+        assert all(b"authorization: bearer s3cret" in head.lower() for head in heads)
+
+
+async def test_a_stream_that_stops_in_the_middle_is_no_answer_after_what_came() -> None:
+    async def stops(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nline\r\n")
+        await writer.drain()
+        await asyncio.sleep(1)
+
+    async with server(stops) as (to, _):
+        chunks = to.call().stream("GET", "/x")
+        assert await anext(chunks) == b"line"
+        with pytest.raises(NoAnswer):
+            await anext(chunks)
+
+
+async def test_a_stream_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STREAM_LIMIT", 100)
+    async with server(answered(b"x" * 101)) as (to, _):
+        with pytest.raises(NodeBroken, match="more than 100 bytes"):
+            _ = [chunk async for chunk in to.call().stream("GET", "/x")]
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["ftp://h", "http://user:pw@h", "http://", "file:///etc/passwd", "http://h/?x=1", "http://h/#f", "http://h:port"],
+)
+async def test_a_url_that_is_not_plain_http_to_a_host_is_misconfigured(base: str) -> None:
+    async with node_client() as client:
+        with pytest.raises(Misconfigured) as error:
+            wire(client, base)
+        assert "pw" not in str(error.value)
+
+
+async def test_many_requests_at_once_do_not_queue() -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.02)
+        await answered(b"{}")(writer)
+
+    async with server(late) as (to, _):
+        patient = Wire(client=to.client, node="n", base=to.base, timeout=timedelta(seconds=20))
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(patient.call().json(JSON, "PUT", "/x", body={}) for _ in range(300)))
+        assert asyncio.get_running_loop().time() - began < 5

@@ -1,0 +1,332 @@
+"""The keymanager driver: exact requests (respx), remote keys, import, counters."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from bot.domain.inventory import Capability, Endpoint, Node
+from bot.domain.target import Answer
+from bot.errors import Misconfigured, NodeBroken, NodeRefused
+from bot.nodes import keymanager
+from bot.nodes.http import node_client
+from bot.nodes.keymanager import Keymanager
+from bot.nodes.prometheus_text import read_counters
+from bot.nodes.reach import Reach
+from bot.practice.fleet import Api, FleetSpec, NodeSpec, key_of, running_fleet, write_escrow
+
+BASE = "http://10.0.0.7:5062"
+KEYSTORES = f"{BASE}/eth/v1/keystores"
+REMOTE = f"{BASE}/eth/v1/remotekeys"
+A, B = "0x" + "aa" * 48, "0x" + "bb" * 48
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def driver(client: httpx.AsyncClient, url: str = BASE, keys: tuple[str, ...] = (A, B), **options: str) -> Keymanager:
+    endpoint = Endpoint(driver="keymanager", url=url, timeout=timedelta(seconds=0.5), options=options)
+    node = Node(name="n", avs="x", keys=keys)
+    return keymanager.connect(node, endpoint, token="practice-node-token", client=client, clock=SystemClock())
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with node_client() as made:
+        yield made
+
+
+def listing(*keys: str, readonly: bool = False) -> httpx.Response:
+    return httpx.Response(200, json={"data": [{"validating_pubkey": key, "readonly": readonly} for key in keys]})
+
+
+def statuses(*words: str, protection: Any = None) -> httpx.Response:
+    more = {} if protection is None else {"slashing_protection": protection}
+    return httpx.Response(200, json={"data": [{"status": word, "message": "m"} for word in words], **more})
+
+
+async def freeze(client: httpx.AsyncClient, *keys: str) -> Any:
+    return await driver(client).freeze(keys, incident="inc-7", request="r1")
+
+
+async def test_a_freeze_deletes_by_name_and_reads_back(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        delete = mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", protection='{"x": 1}'))
+        read = mock.get(KEYSTORES).mock(return_value=listing())
+        reply = await freeze(client, A, B)
+    assert json.loads(delete.calls.last.request.content) == {"pubkeys": [A, B]}
+    assert delete.calls.last.request.headers["authorization"] == "Bearer practice-node-token"
+    assert (delete.call_count, read.call_count) == (1, 1)
+    assert reply.answer is Answer.ACKNOWLEDGED
+    assert [(one.what, one.content) for one in reply.artifacts] == [("slashing-protection, delete 1", b'{"x": 1}')]
+
+
+async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        delete = mock.delete(KEYSTORES).mock(
+            side_effect=[statuses("deleted", "deleted"), statuses("deleted"), statuses("deleted")]
+        )
+        mock.get(KEYSTORES).mock(return_value=listing(B))
+        reply = await freeze(client, A, B)
+    assert [json.loads(call.request.content)["pubkeys"] for call in delete.calls] == [[A, B], [B], [B]]
+    assert reply.answer is Answer.FAILED
+    assert "1 of 2 keys still listed after 3 deletes" in reply.detail
+
+
+async def test_an_error_inside_the_200_is_found(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("error"))
+        mock.get(KEYSTORES).mock(return_value=listing(A))
+        reply = await freeze(client, A)
+    assert (reply.answer, reply.detail.endswith("error m")) == (Answer.FAILED, True)
+
+
+async def test_a_key_that_was_gone_before_is_already(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("not_active", protection="{}"))
+        mock.get(KEYSTORES).mock(return_value=listing())
+        reply = await freeze(client, A)
+    assert (reply.answer, len(reply.artifacts)) == (Answer.ALREADY, 1)
+
+
+async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection='{"keep": "me"}'))
+        mock.get(KEYSTORES).mock(side_effect=httpx.ReadTimeout("gone"))
+        reply = await freeze(client, A)
+    assert (reply.answer, reply.artifacts[0].content) == (Answer.UNKNOWN, b'{"keep": "me"}')
+
+
+async def test_slashing_protection_is_not_lost_when_the_statuses_are_nonsense(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", "deleted", protection={"an": "object"}))
+        reply = await freeze(client, A)
+    assert (reply.answer, reply.artifacts[0].content) == (Answer.UNKNOWN, b'{"an": "object"}')
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).respond(json={"data": "all fine"})
+        with pytest.raises(NodeBroken):
+            await freeze(client, A)
+
+
+async def test_a_key_listed_as_read_only_is_deleted_as_a_remote_key(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "not_found"))
+        mock.get(KEYSTORES).mock(side_effect=[listing(B, readonly=True), listing()])
+        remote = mock.delete(REMOTE).mock(return_value=statuses("deleted"))
+        reply = await freeze(client, A, B)
+    assert json.loads(remote.calls.last.request.content) == {"pubkeys": [B]}
+    assert reply.answer is Answer.ACKNOWLEDGED
+
+
+META = {"interchange_format_version": "5", "genesis_validators_root": "0x" + "00" * 32}
+
+
+def interchange(*keys: str, slot: int = 5, root: str = "") -> dict[str, Any]:
+    blocks = [{"slot": str(slot)}]
+    data = [{"pubkey": key, "signed_blocks": blocks, "signed_attestations": []} for key in keys]
+    return {"metadata": META | ({"genesis_validators_root": root} if root else {}), "data": data}
+
+
+def fill(folder: Path, *keys: str) -> Path:
+    for key in keys:
+        (folder / f"{key}.json").write_text(json.dumps({"version": 4, "pubkey": key[2:]}))
+        (folder / f"{key}.txt").write_text("password\n")
+    return folder
+
+
+def protect(folder: Path, key: str, document: Any) -> None:
+    (folder / f"{key}.protection.json").write_text(json.dumps(document))
+
+
+async def test_an_unfreeze_imports_keystore_password_and_protection(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    fill(tmp_path, A, B)
+    protect(tmp_path, A, interchange(A))
+    protect(tmp_path, B, interchange(B))
+    with respx.mock(using="httpx") as mock:
+        post = mock.post(KEYSTORES).mock(return_value=statuses("imported", "imported"))
+        reply = await driver(client, escrow=str(tmp_path)).unfreeze([A, B], incident="inc-7", request="u1")
+    body = json.loads(post.calls.last.request.content)
+    assert (body["passwords"], json.loads(body["slashing_protection"])) == (["password"] * 2, interchange(A, B))
+    assert json.loads(body["keystores"][0])["pubkey"] == A[2:]
+    assert reply.answer is Answer.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize(
+    ("held", "protections", "reason"),
+    [
+        ((), {A: interchange(A)}, "the escrow lacks 0xaaaa"),
+        ((A,), {}, f"the escrow lacks {A}.protection.json"),
+        ((A,), {A: interchange(B)}, "is of another key"),
+        ((A,), {A: []}, "not an interchange document"),
+        ((A, B), {A: interchange(A), B: interchange(B, root="0x01")}, "different chains"),
+    ],
+)
+async def test_nothing_is_imported_without_all_of_them(
+    client: httpx.AsyncClient, tmp_path: Path, held: tuple[str, ...], protections: dict[str, Any], reason: str
+) -> None:
+    fill(tmp_path, *held)
+    for key, document in protections.items():
+        protect(tmp_path, key, document)
+    reply = await driver(client, escrow=str(tmp_path)).unfreeze(held or (A,), incident="inc-7", request="u1")
+    assert reply.answer is Answer.REFUSED
+    assert reason in reply.detail
+
+
+async def test_without_an_escrow_folder_an_unfreeze_is_refused(client: httpx.AsyncClient) -> None:
+    assert (await driver(client).unfreeze([A], incident="inc-7", request="u1")).answer is Answer.REFUSED
+    with pytest.raises(NodeRefused, match="by hand"):
+        await driver(client).slashing_protection()
+
+
+async def test_a_delete_stores_its_protection_in_the_escrow_and_never_lowers_it(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    signer = driver(client, keys=(A,), escrow=str(tmp_path))
+    with pytest.raises(NodeRefused, match="lacks"):
+        await signer.slashing_protection()
+    for told, kept in ((7, 7), (9, 9), (8, 9)):
+        with respx.mock(using="httpx") as mock:
+            text = json.dumps(interchange(A, B, slot=told))
+            mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=text))
+            mock.get(KEYSTORES).mock(return_value=listing())
+            await signer.freeze([A], incident="inc-7", request="r1")
+        assert json.loads(await signer.slashing_protection()) == interchange(A, slot=kept)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{A}.protection.json"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"no": "interchange"}',
+        '{"metadata": {}, "data": [7]}',
+        '{"metadata": {}, "data": [{"pubkey": 1}]}',
+        '{"metadata": {}, "data": [{"pubkey": "0x", "signed_blocks": [{"slot": "x"}]}]}',
+        "[" * 100_000,
+        json.dumps(interchange(A)),
+    ],
+    ids=["shape", "number", "pubkey", "slot", "deep", "no folder"],
+)
+async def test_an_escrow_that_cannot_keep_it_stops_no_freeze_and_says_so(
+    client: httpx.AsyncClient, tmp_path: Path, document: str
+) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=document))
+        mock.get(KEYSTORES).mock(return_value=listing())
+        signer = driver(client, escrow=str(tmp_path / "missing"))
+        reply = await signer.freeze([A], incident="inc-7", request="r1")
+    assert (reply.answer, reply.artifacts[0].content.decode()) == (Answer.ACKNOWLEDGED, document)
+    assert "the escrow could not keep its slashing protection" in reply.detail
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["imported", "duplicate"], Answer.ACKNOWLEDGED),
+        (["duplicate", "duplicate"], Answer.ALREADY),
+        (["imported", "error"], Answer.FAILED),
+        (["imported"], Answer.UNKNOWN),
+    ],
+)
+async def test_remote_keys_are_imported_with_their_signers_url(
+    client: httpx.AsyncClient, words: list[str], answer: Answer
+) -> None:
+    with respx.mock(using="httpx") as mock:
+        post = mock.post(REMOTE).mock(return_value=statuses(*words))
+        reply = await driver(client, remote_signer="http://10.0.0.9:9000").unfreeze([A, B], incident="i", request="u1")
+    remote_keys = [{"pubkey": key, "url": "http://10.0.0.9:9000"} for key in (A, B)]
+    assert json.loads(post.calls.last.request.content) == {"remote_keys": remote_keys}
+    assert reply.answer is answer
+
+
+async def test_a_frozen_practice_key_signs_again_only_after_the_import(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    key = key_of("x", "n")
+    spec = FleetSpec(nodes=(NodeSpec(name="n", avs="x", api=Api.KEYMANAGER),), duty_period_seconds=0.1)
+    write_escrow(spec, tmp_path)
+    async with running_fleet(spec) as fleet:
+        signer = driver(client, fleet.url("n"), (key,), escrow=str(tmp_path / "n"))
+        await asyncio.sleep(0.15)
+        await signer.freeze([key], incident="inc-7", request="f1")
+        assert not (await signer.sample([key])).keys[key].signing
+        signed = max(message.slot for message in fleet.nodes["n"].record.messages)
+        assert f'"slot": "{signed}"'.encode() in await signer.slashing_protection()
+        assert (await signer.unfreeze([key], incident="inc-7", request="u1")).answer is Answer.ACKNOWLEDGED
+        assert (await signer.sample([key])).keys[key].signing
+        assert (await signer.unfreeze([key], incident="inc-7", request="u2")).answer is Answer.ALREADY
+
+
+async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.get(KEYSTORES).mock(return_value=listing(A))
+        mock.get(f"{BASE}/metrics").respond(404)
+        sample = await driver(client).sample([A, B])
+    assert [(reading.signing, reading.counter) for reading in sample.keys.values()] == [(True, None), (False, None)]
+
+
+async def test_metrics_elsewhere_are_read_without_the_token(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.get(KEYSTORES).mock(return_value=listing())
+        text = f'c_total{{validator="{A}"}} 7\nprocess_start_time_seconds 5\n'
+        metrics = mock.get("http://10.0.0.8:8080/metrics").respond(text=text)
+        made = driver(client, metrics="http://10.0.0.8:8080", counters="c_total", key_label="validator")
+        sample = await made.sample([A])
+    assert (sample.keys[A].counter, sample.instance) == (7, "5.0")
+    assert "authorization" not in metrics.calls.last.request.headers
+
+
+def test_an_unknown_option_is_misconfigured() -> None:
+    with pytest.raises(Misconfigured, match="no option metric"):
+        driver(httpx.AsyncClient(), metric="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "of_one", "of_all"),
+    [
+        (f'a_total{{pubkey="{A}"}} 3\nb_total{{pubkey="{A}"}} 2\n', 5, 5),
+        (f'a_total{{pubkey="{A.upper()}"}} 3\n', 3, 3),
+        (f'a_total{{pubkey="{A}"}} 3\nb_total 4\n', None, 7),
+        ("a_total 3\nb_total 4\n", None, 7),
+        (f'a_total{{pubkey="{B}"}} 3\n', None, None),
+        (f'other_total{{pubkey="{A}"}} 3\n', None, None),
+        (f'a_total{{pubkey="{A}" 3\n', None, None),
+        ("a_total NaN\n", None, None),
+        ("", None, None),
+    ],
+    ids=["sum", "case", "mixed", "total", "other key", "other name", "torn", "nan", "empty"],
+)
+def test_counters_are_read_by_key_and_a_total_only_for_all_keys(
+    text: str, of_one: int | None, of_all: int | None
+) -> None:
+    counters = read_counters(text.encode(), ["a_total", "b_total"], "pubkey")
+    assert (counters.of(A, whole=False), counters.of(A, whole=True)) == (of_one, of_all)
+
+
+async def test_reach_reads_the_token_each_time_and_names_an_unknown_driver() -> None:
+    tokens = iter(["first", "second"])
+    endpoint = Endpoint(driver="keymanager", url=BASE, token="env:T")
+    node = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: endpoint})
+    drivers = {"keymanager": keymanager.connect}
+    async with Reach(drivers=drivers, secret=lambda _: next(tokens), clock=SystemClock()) as reach:
+        with respx.mock(using="httpx") as mock:
+            read = mock.get(KEYSTORES).mock(return_value=listing())
+            mock.get(f"{BASE}/metrics").respond(text="")
+            for _ in range(2):
+                signer = reach.reach(node, Capability.SIGNER)
+                assert isinstance(signer, Keymanager)
+                await signer.sample([A])
+        assert [call.request.headers["authorization"] for call in read.calls] == ["Bearer first", "Bearer second"]
+        assert reach.reach(node, Capability.ROUTER) is None
+        other = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: Endpoint(driver="dirk", url=BASE)})
+        with pytest.raises(Misconfigured, match="no driver 'dirk'; known are keymanager"):
+            reach.reach(other, Capability.SIGNER)
