@@ -84,11 +84,11 @@ class Book:
 
     def holding(self) -> tuple[Incident, ...]:
         """Return all incidents that hold a target stopped, resolved ones too."""
-        return tuple(self._incidents.get(i.number, i) for i in self._rows.holding())
+        return tuple(self._incidents.setdefault(i.number, i) for i in self._rows.holding())
 
     def live_incidents(self) -> tuple[Incident, ...]:
         """Return all open and contained incidents, newest first."""
-        return tuple(self._incidents.get(i.number, i) for i in self._rows.incidents(live_only=True, limit=1000))
+        return tuple(self._incidents.setdefault(i.number, i) for i in self._rows.incidents(live_only=True, limit=1000))
 
     def episodes(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Episode]:
         """Return what is stored of alert episodes."""

@@ -142,7 +142,10 @@ def _worth_saying(e: j.Entry) -> bool:
     """
     match e:
         case j.TargetsReported():
-            return any(r.state in {State.VERIFIED, State.ALREADY, State.FAILED, State.UNKNOWN, State.REFUSED} for r in e.reports)
+            return any(
+                r.state in {State.VERIFIED, State.ALREADY, State.FAILED, State.UNKNOWN, State.REFUSED}
+                for r in e.reports
+            )
         case j.WorkBuried():
             return not e.kind.startswith("slack.")
     return True
