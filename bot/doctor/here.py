@@ -1,0 +1,165 @@
+"""Look at this machine: settings, folder, database, port, secrets; then have the rest looked at."""
+
+import asyncio
+import importlib
+import importlib.util
+import os
+import socket
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from bot.config import load
+from bot.config.references import secret
+from bot.config.review import Check, fail, ok, review, some, warn
+from bot.doctor.outside import PATIENCE, at_once, looks, slack
+from bot.domain.config import Config
+from bot.errors import Misconfigured
+from bot.settings import Settings
+
+_SHORT_TOKEN = 16
+
+
+def checks(
+    settings: Settings,
+    home: Path | None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    today: date | None = None,
+) -> Iterator[Check]:
+    """Yield one line for each subject; needs no running event loop. `home` None looks at the shipped content only."""
+    environ = os.environ if environ is None else environ
+    yield from _settings(settings)
+    config = None
+    try:
+        config = load(home)
+    except Misconfigured as error:
+        for problem in error.problems:
+            yield fail("files", problem, "correct it and run stopsign doctor again")
+    if home is not None:
+        yield from _folder(home)
+        yield _database(settings.model_copy(update={"home": home}))
+    yield _port(settings)
+    if config is None:
+        yield from asyncio.run(at_once([slack(settings)]))
+        return
+    if home is not None:
+        yield from review(config, today=today or datetime.now(UTC).date())
+        yield from _drivers(config)
+        yield from _references(config, environ)
+    yield from asyncio.run(at_once(looks(settings, config, environ)))
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
+    if not settings.webhook_guarded:
+        yield fail(
+            "webhook",
+            "anybody could open incidents: no token is set, so `stopsign serve` will not start",
+            "set STOPSIGN_WEBHOOK_TOKEN (openssl rand -hex 32), and the same in Alertmanager's credentials_file",
+        )
+    elif settings.webhook_token and len(settings.webhook_token.get_secret_value()) < _SHORT_TOKEN:
+        yield warn("webhook", "the token is short enough to be guessed", "make a longer one: openssl rand -hex 32")
+    else:
+        yield ok("webhook", "asks for a token or password")
+    if settings.time_scale != 1:
+        yield warn(
+            "clocks",
+            f"people's clocks run {settings.time_scale:g} times as fast",
+            "unset STOPSIGN_TIME_SCALE: it is for demo and drills",
+        )
+
+
+def _folder(home: Path) -> Iterator[Check]:
+    evidence = home / "evidence"
+    try:
+        with tempfile.TemporaryFile(dir=evidence):
+            pass
+        yield ok("evidence", f"{evidence} can be written")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        yield fail("evidence", f"{evidence} cannot be written ({reason})", "make the folder, owned by the bot's user")
+    for path in (home, *sorted(home.glob("*.pem")), *sorted(evidence.glob("*.pem"))):
+        yield from _mode(path)
+
+
+def _mode(path: Path) -> Iterator[Check]:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0
+    if path.suffix == ".pem" and mode & 0o077:
+        yield fail("key", f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
+    elif path.suffix == ".pem":
+        yield ok("key", f"{path.name} is readable by its owner only")
+    elif mode & 0o022:
+        yield fail(
+            "folder",
+            f"{path} can be written by others (mode {mode:04o}): they could give themselves powers",
+            f"chmod 700 {path}",
+        )
+
+
+def _database(settings: Settings) -> Check:
+    url = settings.database
+    if not url.startswith("sqlite:///"):
+        return fail("database", "this version stores in SQLite only", "unset STOPSIGN_DATABASE_URL")
+    path = Path(url.removeprefix("sqlite:///"))
+    if not path.exists():
+        if os.access(path.parent, os.W_OK | os.X_OK):
+            return ok("database", f"{path} is not made yet; `stopsign migrate` makes it")
+        return fail("database", f"{path.parent} cannot be written", "make the folder, owned by the bot's user")
+    try:
+        uri = f"file:{quote(str(path))}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return fail("database", f"{path} cannot be written ({error})", "check owner, permissions and free space")
+    return ok("database", f"{path} can be written")
+
+
+def _port(settings: Settings) -> Check:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((settings.host, settings.port))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return warn(
+            "port", f"{where} is not free ({reason})", "well if Stopsign runs already; else choose STOPSIGN_PORT"
+        )
+    return ok("port", f"{where} is free")
+
+
+def _drivers(config: Config) -> Iterator[Check]:
+    names = {endpoint.driver for node in config.inventory.nodes.values() for endpoint in node.reach.values()}
+    for name in sorted(names):
+        found = importlib.util.find_spec(f"bot.nodes.{name}")
+        if found is None or not hasattr(importlib.import_module(f"bot.nodes.{name}"), "connect"):
+            yield fail(
+                "drivers", f"there is no driver {name!r}", "correct driver in inventory.yaml: sidecar, keymanager, …"
+            )
+
+
+def _references(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
+    holders: dict[str, list[str]] = {}
+    for node in config.inventory.nodes.values():
+        for endpoint in node.reach.values():
+            texts = (endpoint.token or "", *endpoint.options.values())
+            for reference in texts:
+                if reference.startswith(("env:", "file:")):
+                    holders.setdefault(reference, []).append(node.name)
+    broken = 0
+    for reference, names in holders.items():
+        try:
+            secret(reference, environ)
+        except Misconfigured as error:
+            broken += 1
+            what, _, todo = str(error).rpartition(": ")
+            yield fail("secrets", f"{what}; needed for {some(list(dict.fromkeys(names)))}", todo)
+    if not broken:
+        yield ok("secrets", f"{len(holders)} references resolve")

@@ -1,0 +1,181 @@
+"""Look outside: Slack, Prometheus, node APIs. Each look ends within `PATIENCE` and becomes lines, no exception."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from bot.config.addresses import address_problem
+from bot.config.references import secret
+from bot.config.review import Check, fail, ok, some, warn
+from bot.domain.config import Config
+from bot.domain.inventory import Capability, Endpoint, Node
+from bot.domain.target import short
+from bot.errors import Misconfigured
+from bot.settings import Settings
+
+PATIENCE = 5.0
+"""Seconds that any look may take."""
+
+_PROBES: Mapping[str, str] = {"sidecar": "/stopsign/v1/node", "keymanager": "/eth/v1/keystores"}
+_SIGNERS = 'count by (signer) (up{signer!=""})'
+
+
+def looks(settings: Settings, config: Config, environ: Mapping[str, str]) -> list[Awaitable[Iterable[Check]]]:
+    """Return everything to look at outside; what several nodes share is looked at once."""
+    found: list[Awaitable[Iterable[Check]]] = [slack(settings), _prometheus(settings, config)]
+    seen: set[tuple[str, str]] = set()
+    for node in config.inventory.nodes.values():
+        for capability, endpoint in node.reach.items():
+            if (endpoint.driver, endpoint.url) not in seen:
+                seen.add((endpoint.driver, endpoint.url))
+                found.append(_endpoint(node, capability, endpoint, config, environ))
+    return found
+
+
+async def at_once(found: Iterable[Awaitable[Iterable[Check]]]) -> list[Check]:
+    """Return the lines of all looks, in their order, a hundred under way at a time."""
+    gate = asyncio.Semaphore(100)
+
+    async def one(look: Awaitable[Iterable[Check]]) -> list[Check]:
+        async with gate:
+            return list(await look)
+
+    done = await asyncio.gather(*(one(look) for look in found))
+    return [check for lines in done for check in lines]
+
+
+async def _get(url: str, token: str | None, **params: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        return await client.get(url, headers=headers, params=params)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return f"no answer within {PATIENCE:g} s"
+    return str(error) or type(error).__name__
+
+
+async def slack(settings: Settings) -> list[Check]:
+    """Ask Slack who the bot token is."""
+    token = settings.slack_bot_token
+    if token is None:
+        return [
+            warn(
+                "slack", "is not connected: people are reached by console and command line only", "set SLACK_BOT_TOKEN"
+            )
+        ]
+    try:
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+            headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
+            answer = (await client.post(f"{settings.slack_api_url}auth.test", headers=headers)).json()
+    except (httpx.HTTPError, TimeoutError, ValueError) as error:
+        return [fail("slack", f"{settings.slack_api_url}: {_reason(error)}", "check the network and SLACK_API_URL")]
+    if not isinstance(answer, dict) or not answer.get("ok"):
+        why = str(answer.get("error", "no reason")) if isinstance(answer, dict) else "no readable answer"
+        return [fail("slack", f"refuses the bot token ({why})", "install the app again and set its SLACK_BOT_TOKEN")]
+    return [ok("slack", f"connected as {answer.get('user')} to {answer.get('team')}")]
+
+
+async def _prometheus(settings: Settings, config: Config) -> list[Check]:
+    base = settings.prometheus_url
+    if base is None:
+        what = "is not connected: people are asked whether a symptom persists, evidence holds no metrics"
+        return [warn("prometheus", what, "set STOPSIGN_PROMETHEUS_URL")]
+    try:
+        series = (await _get(f"{base.rstrip('/')}/api/v1/query", None, query=_SIGNERS)).raise_for_status().json()
+        rules = (await _get(f"{base.rstrip('/')}/api/v1/rules", None, type="alert")).raise_for_status().json()
+        scraped = {row["metric"]["signer"] for row in series["data"]["result"]}
+        loaded = {rule["name"] for group in rules["data"]["groups"] for rule in group["rules"]}
+    except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        return [fail("prometheus", f"{base}: {_reason(error)}", "check the address in STOPSIGN_PROMETHEUS_URL")]
+    return [ok("prometheus", f"{base} answers"), *_scraped(config, scraped), *_loaded(config, loaded)]
+
+
+def _scraped(config: Config, scraped: set[str]) -> Iterator[Check]:
+    dark = [name for name in config.inventory.nodes if name not in scraped]
+    if dark:
+        yield fail(
+            "telemetry",
+            f"no scrape target carries signer={some(dark)}: no alert can name them",
+            "give each signer's scrape target the labels avs and signer, see docs/alertmanager.md",
+        )
+    elif config.inventory.nodes:
+        yield ok("telemetry", "every node has a scrape target with its name")
+
+
+def _loaded(config: Config, loaded: set[str]) -> Iterator[Check]:
+    missing = sorted(set(config.runbooks) - loaded)
+    if missing:
+        todo = "write them with `stopsign rules`, add the file to rule_files, reload Prometheus"
+        yield fail("rules", f"Prometheus does not know {some(missing)}", todo)
+    else:
+        yield ok("rules", f"all {len(config.runbooks)} alerts are loaded")
+
+
+async def _endpoint(
+    node: Node, capability: Capability, endpoint: Endpoint, config: Config, environ: Mapping[str, str]
+) -> list[Check]:
+    name = f"{node.name} {capability}"
+    try:
+        token = secret(endpoint.token, environ) if endpoint.token else None
+    except Misconfigured:
+        return []  # told by _references
+    try:
+        async with asyncio.timeout(PATIENCE):
+            problem = await _resolved(endpoint.url, config.inventory.networks)
+        if problem:
+            return [fail(name, f"{endpoint.url} {problem.partition(': ')[0]}", problem.partition(": ")[2])]
+        answer = await _get(endpoint.url.rstrip("/") + _PROBES.get(endpoint.driver, "/"), token)
+    except (httpx.HTTPError, TimeoutError, OSError, ValueError) as error:
+        todo = "check that the node runs, and that this machine may reach it"
+        return [fail(name, f"{endpoint.url} cannot be reached ({_reason(error)})", todo)]
+    return [_judged(name, node, capability, endpoint, answer)]
+
+
+async def _resolved(url: str, networks: Iterable[str]) -> str | None:
+    """Return what is wrong with the addresses that a URL's host has now, or None."""
+    parts = urlsplit(url)
+    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    problems = (address_problem(str(address[4][0]), networks) for address in found)
+    return next((problem for problem in problems if problem), None)
+
+
+def _judged(name: str, node: Node, capability: Capability, endpoint: Endpoint, answer: httpx.Response) -> Check:
+    if answer.status_code in {401, 403}:
+        return fail(
+            name, f"{endpoint.url} refuses the token ({answer.status_code})", f"correct {endpoint.token or 'token'}"
+        )
+    if answer.status_code >= 300 and endpoint.driver in _PROBES:
+        todo = "check url and driver in inventory.yaml, and the node's log"
+        return fail(name, f"{endpoint.url} answers {answer.status_code} to a {endpoint.driver} request", todo)
+    if capability is Capability.SIGNER and endpoint.driver in _PROBES:
+        return _same_node(name, node, endpoint, answer)
+    return ok(name, f"{endpoint.url} answers")
+
+
+def _same_node(name: str, node: Node, endpoint: Endpoint, answer: httpx.Response) -> Check:
+    """Compare what a signer says of itself with the inventory."""
+    try:
+        said: Any = answer.json()
+        if endpoint.driver == "sidecar":
+            called, keys = said["node"], set(said["keys"])
+        else:
+            called, keys = node.name, {row["validating_pubkey"] for row in said["data"]}
+    except (ValueError, KeyError, TypeError):
+        return fail(
+            name, f"{endpoint.url} gives an answer that cannot be read", "check url and driver in inventory.yaml"
+        )
+    if called != node.name:
+        return fail(name, f"{endpoint.url} is {called}, not {node.name}", "correct url in inventory.yaml")
+    missing, extra = sorted(set(node.keys) - keys), sorted(keys - set(node.keys))
+    todo = "correct keys in inventory.yaml, or find out who moved the key"
+    if missing:
+        return fail(name, f"does not hold {some([short(key) for key in missing])}", todo)
+    if extra:
+        return fail(name, f"also signs with {some([short(key) for key in extra])}, which a freeze would leave on", todo)
+    return ok(name, f"{endpoint.url} answers and holds its {len(keys)} keys")
