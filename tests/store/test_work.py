@@ -1,0 +1,173 @@
+"""The work table: claims, lanes, merges, fences, retries, burial; and the writer's group commit."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.domain.authority import BOT
+from bot.domain.work import Again, Dead, Done, Result, Todo, Work
+from bot.errors import NotCommitted
+from bot.flows.book import Book, Command
+from bot.store import database as db
+from bot.store.claims import Claims
+from bot.worker import MOST_TRIES, Worker
+from tests.fakes import FrozenClock, Room, alert, room
+
+
+async def enqueue(spine: Room, *todo: Todo) -> None:
+    """Put rows into the work table."""
+
+    def flow(book: Book, _command: Command) -> None:
+        for item in todo:
+            book.todo(item)
+
+    await spine.decide(flow, Command(by=BOT))
+
+
+def job(key: str, **more: object) -> Todo:
+    """Return a row of kind `job`."""
+    return Todo(key=key, kind="job", **more)  # type: ignore[arg-type]
+
+
+async def test_the_same_key_is_the_same_work(spine: Room) -> None:
+    await enqueue(spine, job("a"), job("a"))
+    await enqueue(spine, job("a"))
+    assert [work.key for work in await spine.due("job")] == ["a"]
+
+
+async def test_a_claim_is_a_lease_with_a_fence(spine: Room) -> None:
+    await enqueue(spine, job("a"))
+    (first,) = await spine.due("job")
+    assert await spine.due("job") == ()
+    spine.clock.go(seconds=31)
+    (second,) = await spine.due("job")
+    assert (second.fence, second.attempt) == (first.fence + 1, 2)
+    assert not await spine.claims.finish(first, Done())
+    assert await spine.claims.finish(second, Done())
+    assert not await spine.claims.finish(second, Done())
+
+
+async def test_a_lane_runs_in_order_the_oldest_unfinished_first(spine: Room) -> None:
+    await enqueue(spine, job("a", lane="l"), job("b", lane="l"), job("c"))
+    assert {w.key for w in await spine.due("job")} == {"a", "c"}
+    spine.clock.go(seconds=31)
+    (a, _) = await spine.due("job")
+    await spine.claims.finish(a, Again(at=spine.clock.now() + timedelta(hours=1)))
+    assert await spine.due("job") == ()
+    spine.clock.go(hours=1)
+    again = {w.key: w for w in await spine.due("job")}
+    await spine.claims.finish(again["a"], Done())
+    assert [w.key for w in await spine.due("job")] == ["b"]
+
+
+async def test_merged_rows_that_have_not_started_are_one_and_the_newest_body_wins(spine: Room) -> None:
+    await enqueue(spine, job("h1", merge="h", body={"n": 1}))
+    await enqueue(spine, job("h2", merge="h", body={"n": 2}), job("h3", merge="h", body={"n": 3}))
+    (started,) = await spine.due("job")
+    assert started.body == {"n": 3}
+    await enqueue(spine, job("h4", merge="h", body={"n": 4}))
+    (late,) = await spine.due("job")
+    assert late.body == {"n": 4}
+
+
+async def test_only_known_kinds_are_claimed_and_the_urgent_ones_first(spine: Room) -> None:
+    await enqueue(spine, job("later", priority=5), job("sooner", priority=1), Todo(key="x", kind="other"))
+    assert len(await spine.due("job")) == 2
+    assert [w.key for w in await spine.due("other")] == ["x"]
+
+
+async def test_a_failing_handler_is_retried_with_pauses_and_buried_at_the_limit(spine: Room) -> None:
+    buried: list[str] = []
+
+    async def handler(work: Work) -> Result:
+        raise ValueError("no luck")
+
+    async def bury(work: Work, why: str) -> None:
+        buried.append(why)
+
+    worker = Worker(spine.claims, {"job": handler}, clock=spine.clock, buried=bury)
+    await enqueue(spine, job("a"))
+    for _ in range(MOST_TRIES + 2):
+        await worker.once()
+        await worker.close()
+        spine.clock.go(minutes=2)
+    assert buried == ["ValueError: no luck"]
+
+
+async def test_dead_work_is_told(spine: Room) -> None:
+    buried: list[str] = []
+
+    async def handler(work: Work) -> Result:
+        return Dead(why="the channel is gone")
+
+    async def bury(work: Work, why: str) -> None:
+        buried.append(why)
+
+    worker = Worker(spine.claims, {"job": handler}, clock=spine.clock, buried=bury)
+    await enqueue(spine, job("a"))
+    await worker.once()
+    await worker.close()
+    assert buried == ["the channel is gone"]
+
+
+async def test_decisions_that_arrive_together_are_committed_together_and_fail_alone(spine: Room) -> None:
+    commits = 0
+
+    def count() -> None:
+        nonlocal commits
+        commits += 1
+
+    spine.database.on_commit(count)
+
+    def broken(book: Book, _command: Command) -> None:
+        book.todo(job("never"))
+        raise ValueError("this one only")
+
+    async def bad() -> str:
+        try:
+            await spine.decide(broken, Command(by=BOT))
+        except ValueError as error:
+            return str(error)
+        return "no error"
+
+    results = await asyncio.gather(*(spine.receive(alert(signer=f"s{n:02}")) for n in range(1, 16)), bad())
+    assert results[-1] == "this one only"
+    assert commits < 16
+    assert (await spine.incident()).seen == 15
+    assert await spine.due("job") == ()
+
+
+async def test_a_locked_database_is_not_committed_and_nothing_changed(tmp_path: Path) -> None:
+    async with room(tmp_path) as spine:
+        other = db.connect(f"sqlite:///{tmp_path / 'stopsign.db'}")
+        with other.connect() as holder:
+            holder.exec_driver_sql("SELECT 1")  # BEGIN IMMEDIATE: holds the write lock
+            with pytest.raises(NotCommitted):
+                await spine.receive(alert(signer="s01"))
+            holder.rollback()
+        other.dispose()
+        assert (await spine.receive(alert(signer="s01"))).incidents == ("inc-1",)
+
+
+async def test_the_journal_is_append_only_in_the_database_itself(spine: Room) -> None:
+    await spine.receive(alert(signer="s01"))
+    for statement in ("DELETE FROM journal", "UPDATE journal SET body = '{}'", "UPDATE journal SET leaf = NULL"):
+        with pytest.raises(Exception, match="append-only"):
+            await spine.database.writer.do(lambda connection, s=statement: connection.exec_driver_sql(s))  # type: ignore[misc]
+
+
+async def test_two_processes_share_one_table(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    async with room(tmp_path, clock=clock) as one:
+        other = db.Database(db.connect(f"sqlite:///{tmp_path / 'stopsign.db'}"), now=clock.now, salt=lambda: b"t" * 32)
+        other.start()
+        claims = Claims(other.writer, now=clock.now)
+        await enqueue(one, *(job(f"j{n}") for n in range(40)))
+        got = await asyncio.gather(
+            *(c.claim(("job",), limit=5, lease=timedelta(seconds=30)) for c in (one.claims, claims) for _ in range(4))
+        )
+        other.stop()
+        keys = [work.key for part in got for work in part]
+        assert len(keys) == len(set(keys)) == 40
