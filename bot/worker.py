@@ -76,16 +76,18 @@ class Worker:
         if room <= 0:
             return 0
         claimed = await self._queue.claim(tuple(self._handlers), limit=room, lease=LEASE, incident=self._incident)
+        if self._closing:
+            return 0  # the leases run out; whoever works then takes them
         for work in claimed:
             task = asyncio.create_task(self._handle(work), name=work.key)
             self._running.add(task)
             task.add_done_callback(self._ended)
         return len(claimed)
 
-    async def drain(self, until: Callable[[], Awaitable[bool]], *, timeout: float) -> bool:
-        """Work until `until` says so or `timeout` seconds have passed; return whether it did (used by the CLI)."""
+    async def drain(self, until: Callable[[], Awaitable[bool]], *, within: float) -> bool:
+        """Work until `until` says so or `within` seconds have passed; return whether it did (used by the CLI)."""
         self._loop = asyncio.get_running_loop()
-        end = self._loop.time() + timeout
+        end = self._loop.time() + within
         while not await until():
             if self._loop.time() > end:
                 return False

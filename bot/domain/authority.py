@@ -20,7 +20,7 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts: a person's id from team.yaml, or the bot; `via` is the surface (slack, cli, api, alertmanager, policy)."""
+    """Who acts: a person's id from team.yaml, or the bot; `via` is the surface (slack, cli, api, alertmanager, …)."""
 
     person: str | None
     via: str

@@ -209,10 +209,12 @@ class Incident:
         )
 
     def stopped(self, node: str) -> bool:
-        """Tell whether `node` is verified stopped: frozen with proof, or isolated with proof."""
-        return any(
-            (state := self.state(verb, node)) is not None and state.proven for verb in (Verb.FREEZE, Verb.ISOLATE)
-        )
+        """Tell whether `node` is verified stopped: frozen with proof, or isolated with proof.
+
+        Where signatures themselves are the danger (safety), being out of traffic stops nothing: only a freeze counts.
+        """
+        verbs = (Verb.FREEZE,) if self.safety else (Verb.FREEZE, Verb.ISOLATE)
+        return any((state := self.state(verb, node)) is not None and state.proven for verb in verbs)
 
     @property
     def all_stopped(self) -> bool:

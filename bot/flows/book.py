@@ -1,4 +1,4 @@
-"""The book: one transaction as a flow sees it. Entries written here change incidents by folding, and nothing else does."""
+"""The book: one transaction as a flow sees it. Entries written here change incidents; nothing else does."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence

@@ -44,18 +44,7 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
         case j.TargetsReported():
             todo.append(_advance(incident, written))
             if e.verb is Verb.FREEZE:
-                todo += [
-                    _todo(
-                        incident,
-                        written,
-                        "freeze.watch",
-                        {"node": r.node, "step": e.step},
-                        suffix=f":{r.node}",
-                        priority=SOON,
-                    )
-                    for r in e.reports
-                    if r.state in {State.ACKNOWLEDGED, State.FAILED, State.UNKNOWN} and not r.watched
-                ]
+                todo += [_over_freeze(incident, written, e.step, r) for r in e.reports if _needs_watch(r)]
         case j.Paged():
             due = written.at + world.config.policy.paging.escalate_after
             todo += [
@@ -131,7 +120,6 @@ _SPOKEN = (
     j.StatusGiven,
     j.NoteAdded,
     j.WorkBuried,
-    j.EvidenceMissing,
 )
 
 

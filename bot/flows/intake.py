@@ -28,7 +28,7 @@ class Receive(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """What became of a notification: incidents touched, how many alerts were known already, and which were heartbeats."""
+    """What became of a notification: incidents touched, how many alerts were known already, which were heartbeats."""
 
     incidents: tuple[str, ...]
     known: int = 0

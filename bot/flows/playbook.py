@@ -97,7 +97,7 @@ def _ended(incident: Incident, verb: Verb, node: str) -> bool:
 
 
 def _captured(incident: Incident, node: str) -> bool:
-    """Tell whether the target's capture has finished with something kept, or was waived: a rollback destroys evidence."""
+    """Tell whether the target's capture has kept something or was waived: a rollback destroys evidence."""
     return incident.state(Verb.CAPTURE, node) in {State.VERIFIED, State.ALREADY, State.WAIVED}
 
 
@@ -183,7 +183,8 @@ def _freeze(book: Book, incident: Incident, planned: PlannedStep, ready: tuple[s
         if nodes[:room]:
             book.write_watch(j.BudgetSpent(avs=avs, nodes=tuple(nodes[:room]), incident=incident.id))
         if nodes[room:]:
-            over = f"the freeze budget of {budget.size(fleet)} of {fleet} is used; {signing_left(book, avs, [*now, *nodes[room:]])}"
+            left = signing_left(book, avs, [*now, *nodes[room:]])
+            over = f"the freeze budget of {budget.size(fleet)} of {fleet} is used; {left}"
             held.setdefault(over, []).extend(nodes[room:])
     if now:
         because = f"playbook {incident.playbook}, safety runbook"

@@ -1,4 +1,4 @@
-"""Records: what adapters did that later decisions, readers and the evidence log must know. Only the bot writes these."""
+"""Records: what adapters did that later decisions, readers and the evidence log must know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -47,7 +47,7 @@ def resolve(book: Book, command: Resolve) -> Incident:
 
 
 def still_stopped(incident: Incident) -> dict[str, State]:
-    """Return the suspects and targets that are frozen, isolated, failed or unknown, with the state that matters most."""
+    """Return the targets that are frozen, isolated, failed or unknown, with the state that matters most."""
     left: dict[str, State] = {}
     for verb in (Verb.ISOLATE, Verb.FREEZE):
         for node, track in incident.tracks.get(verb, {}).items():

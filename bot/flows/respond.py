@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
-from bot.domain.incident import Incident, Step, StepState, Status
+from bot.domain.incident import Incident, Status, Step, StepState
 from bot.domain.inventory import Capability, Node
 from bot.domain.playbook import Needs, Verb
 from bot.domain.roles import Role
@@ -180,7 +180,7 @@ class Begin(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Go:
-    """What to do: `targets` have no recorded outcome yet; `resumed` when an earlier run may have sent requests already."""
+    """What to do: `targets` have no outcome yet; `resumed` when an earlier run may have sent requests already."""
 
     incident: Incident
     step: Step
@@ -212,7 +212,22 @@ def begin(book: Book, command: Begin) -> Go:
     incident = book.write(
         incident, j.StepStarted(step=step.id, verb=step.verb, targets=step.targets, attempt=step.attempt + 1)
     )
+    if step.verb is Verb.ROLLBACK:
+        incident = _unproven_by_restart(book, incident, step)
     return Go(incident=incident, step=incident.steps[step.id], targets=step.targets, config_nodes=nodes)
+
+
+def _unproven_by_restart(book: Book, incident: Incident, step: Step) -> Incident:
+    """Take back the proof of freezes whose process a rollback restarts: by our own doing, so nobody is paged."""
+    why = "our rollback restarts its process: to be proven again"
+    by_step: dict[str, list[j.TargetReport]] = {}
+    for node in step.targets:
+        if node in incident.frozen:
+            report = j.TargetReport(node=node, state=State.ACKNOWLEDGED, detail=why, watched=True)
+            by_step.setdefault(incident.tracks[Verb.FREEZE][node].step, []).append(report)
+    for freeze, reports in by_step.items():
+        incident = book.write(incident, j.TargetsReported(step=freeze, verb=Verb.FREEZE, reports=tuple(reports)))
+    return incident
 
 
 def _why_not(book: Book, incident: Incident, step: Step) -> str | None:
@@ -383,7 +398,7 @@ def contain(book: Book, command: Contain) -> Incident:
 
 
 def named_targets(book: Book, incident: Incident, verb: Verb, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the nodes that a person named; nothing named means what the bot holds back, else the suspects still open."""
+    """Return the nodes that a person named; nothing named means what the bot holds back, else the suspects."""
     if not words:
         held = tuple(n for n, t in incident.tracks.get(verb, {}).items() if t.state is State.HELD)
         words = held or _default(incident, verb)
@@ -418,7 +433,7 @@ def _done(incident: Incident, verb: Verb, node: str) -> bool:
 
 
 def people_needed(book: Book, verb: Verb, targets: tuple[str, ...]) -> Needs:
-    """Return how many people must agree: two for unfreeze, and for a rollback of any target without a tested contract."""
+    """Return how many people must agree: two for unfreeze, and for a rollback without a tested contract."""
     if verb is Verb.UNFREEZE:
         return Needs.TWO
     if verb is Verb.ROLLBACK and not all(has_contract(book, n) for n in targets):

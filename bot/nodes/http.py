@@ -6,6 +6,7 @@ sent, and httpx-aiohttp then calls that drop a ConnectTimeout, as if nothing had
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -185,6 +186,8 @@ def translated(error: Exception, *, node: str, request: str) -> NodeError:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        return os.strerror(error.os_error.errno).lower()
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 
 from bot.domain.inventory import Capability
@@ -45,8 +46,8 @@ class Capturer:
         alerts = await self._ledger.read(lambda rows: rows.alerts(number))
         await self._keeper.keep_json(where, "alerts", list(alerts))
         incident = await self._ledger.read(lambda rows: rows.incident(number))
-        if incident is None or incident.avs is None:
-            return
+        if incident is None or incident.avs is None or work.body["step"] != "capture-1":
+            return  # the first capture has asked monitoring already
         monitored = Where(incident=number, node=None, source="prometheus", tool="query_range", since=since, until=until)
         for query in METRICS:
             text = query.format(avs=incident.avs)
@@ -69,29 +70,20 @@ class Capturer:
         source = node.reach[Capability.RECORDER].url
         kept: list[str] = []
         lost: list[str] = []
+        why = ""
+        where = Where(incident=go.incident.number, node=name, source=source, tool="", since=since, until=until)
         async for item in recorder.capture(since, until):
-            where = Where(
-                incident=go.incident.number,
-                node=name,
-                source=item.source or source,
-                tool=item.tool,
-                since=since,
-                until=until,
-            )
             try:
-                kept.append(await self._keep(where, item))
+                kept.append(await self._keep(replace(where, source=item.source or source, tool=item.tool), item))
             except NodeError as error:
+                why = why or str(error)
                 lost.append(item.what)
-                await self._keeper.missing(where, item.what, str(error))
-        if not kept:
-            return Outcome(
-                state=State.FAILED, detail=f"nothing could be captured: {', '.join(lost) or 'the node offers nothing'}"
-            )
         if lost:
-            return Outcome(
-                state=State.VERIFIED, detail=f"{len(kept)} items kept; missing: {', '.join(lost)}", item=kept[0]
-            )
-        return Outcome(state=State.VERIFIED, detail=f"{len(kept)} items kept, hashed and logged", item=kept[0])
+            await self._keeper.missing(where, ", ".join(lost), why)
+        if not kept:
+            return Outcome(state=State.FAILED, detail=f"nothing could be captured: {why or 'the node offers nothing'}")
+        told = f"{len(kept)} items kept, hashed and logged" + (f"; missing: {', '.join(lost)}" if lost else "")
+        return Outcome(state=State.VERIFIED, detail=told, item=kept[0])
 
     async def _keep(self, where: Where, item: Item) -> str:
         highest: dict[str, int] = {}

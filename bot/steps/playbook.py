@@ -1,5 +1,6 @@
 """The playbook's turn: look up the symptom if somebody waits for it, then let the flow plan what may begin."""
 
+import re
 from string import Template
 
 from bot.domain.authority import BOT
@@ -32,7 +33,7 @@ class Playbooks:
         return await self._ledger.decide(playbook.advance, command, holding=work)
 
     async def _persists(self, incident: Incident) -> bool | None:
-        """Ask monitoring whether any symptom lasts; without an answer, go by the alerts that are not our own effects."""
+        """Ask monitoring whether any symptom lasts; without an answer, go by the alerts that we did not cause."""
         answers = []
         for name in incident.runbooks:
             runbook = self._ledger.world.config.runbooks.get(name)
@@ -47,5 +48,5 @@ class Playbooks:
 
 def filled(query: str, incident: Incident) -> str:
     """Fill `$avs` and `$not_frozen` (a regex of frozen nodes, to be used with !~) into a runbook's query."""
-    frozen = "|".join(incident.frozen) or "(nobody)"
+    frozen = "|".join(re.escape(node).replace("\\", "\\\\") for node in incident.frozen) or "(nobody)"
     return Template(query).safe_substitute(avs=incident.avs or "", not_frozen=frozen)

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 from bot.domain.authority import BOT
-from bot.domain.journal import EvidenceKept
 from bot.domain.work import Done, Result, Work
 from bot.flows import record
 from bot.ledger import Ledger

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
 
 from bot.store.database import Database
 from bot.store.tables import TokenRow
@@ -69,16 +69,23 @@ class TokenTable:
                 select(func.min(WORK.c.due_at)).where(ready, WORK.c.lease_until.is_(None))
             ).scalar()
             now = connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar() or 0.0
-            count = lambda query: float(connection.execute(query).scalar() or 0)  # noqa: E731
             return {
-                "stopsign_incidents_live": count(select(func.count()).select_from(INCIDENT).where(INCIDENT.c.live)),
-                "stopsign_incidents_total": count(select(func.count()).select_from(INCIDENT)),
-                "stopsign_work_ready": count(select(func.count()).select_from(WORK).where(ready)),
-                "stopsign_work_dead": count(select(func.count()).select_from(WORK).where(WORK.c.state == "dead")),
+                "stopsign_incidents_live": _count(
+                    connection, select(func.count()).select_from(INCIDENT).where(INCIDENT.c.live)
+                ),
+                "stopsign_incidents_total": _count(connection, select(func.count()).select_from(INCIDENT)),
+                "stopsign_work_ready": _count(connection, select(func.count()).select_from(WORK).where(ready)),
+                "stopsign_work_dead": _count(
+                    connection, select(func.count()).select_from(WORK).where(WORK.c.state == "dead")
+                ),
                 "stopsign_work_overdue_seconds": max(0.0, now - oldest) if oldest else 0.0,
-                "stopsign_journal_unsequenced": count(
-                    select(func.count()).select_from(JOURNAL).where(JOURNAL.c.leaf.is_(None))
+                "stopsign_journal_unsequenced": _count(
+                    connection, select(func.count()).select_from(JOURNAL).where(JOURNAL.c.leaf.is_(None))
                 ),
             }
 
         return await self._database.reading(act)
+
+
+def _count(connection: Connection, query: Select[int]) -> float:
+    return float(connection.execute(query).scalar() or 0)

@@ -147,12 +147,16 @@ class Transaction:
             )
 
     def _enqueue(self, todo: Sequence[Todo]) -> None:
-        plain = []
+        """Insert rows in the order given: within a lane that is the order of work."""
+        plain: list[dict[str, Any]] = []
         for item in todo:
             row = _work_row(item, self._now())
             if item.merge is None:
                 plain.append(row)
                 continue
+            if plain:
+                self._do(upsert(WORK).on_conflict_do_nothing(), plain)
+                plain = []
             waiting = (WORK.c.merge == item.merge) & (WORK.c.state == "ready") & (WORK.c.lease_until.is_(None))
             if not self._do(
                 update(WORK).where(waiting).values(body=row["body"], due_at=func.min(WORK.c.due_at, row["due_at"]))

@@ -17,7 +17,7 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from bot.cli_config import mount
+from bot.cli.config import mount
 from bot.config import load
 from bot.doctor import Check, State, checks, outside
 from bot.settings import Settings

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -96,12 +96,14 @@ def load(path: Path) -> FleetSpec:
 _REGIONS = ("eu-central", "us-east", "ap-south")
 _CHARACTERS = {2: Character.LYING, 3: Character.SILENT, 4: Character.DOWN}
 _KEYMANAGERS = {2, 6, 10}
-_TESTED = datetime(2026, 2, 17, 9, 30, tzinfo=UTC)
+_TESTED = timedelta(days=12)
+"""How long before the fleet is made its rollbacks were tested."""
 
 
 def default_fleet(*, duty_period_seconds: float = 1.0) -> FleetSpec:
     """Return the fleet of demo and drills: twelve sequencers, of which three misbehave, and four honest oracles."""
-    sequencers = tuple(_sequencer(number) for number in range(1, 13))
+    tested = datetime.now(UTC) - _TESTED
+    sequencers = tuple(_sequencer(number, tested) for number in range(1, 13))
     oracles = tuple(
         NodeSpec(
             name=f"orc-{number:02d}",
@@ -110,7 +112,7 @@ def default_fleet(*, duty_period_seconds: float = 1.0) -> FleetSpec:
             cohort="canary" if number == 1 else "fleet",
             version="2.3.1",
             previous_version="2.3.0",
-            rollback_tested_at=_TESTED,
+            rollback_tested_at=tested,
             duty="report",
         )
         for number in range(1, 5)
@@ -118,7 +120,7 @@ def default_fleet(*, duty_period_seconds: float = 1.0) -> FleetSpec:
     return FleetSpec(nodes=sequencers + oracles, duty_period_seconds=duty_period_seconds)
 
 
-def _sequencer(number: int) -> NodeSpec:
+def _sequencer(number: int, tested: datetime) -> NodeSpec:
     keymanager = number in _KEYMANAGERS
     canary = number <= 4
     version = ("1.5.1" if canary else "1.5.0") if keymanager else ("2.4.0" if canary else "2.3.1")
@@ -132,5 +134,5 @@ def _sequencer(number: int) -> NodeSpec:
         client="ordo" if keymanager else "sequin",
         version=version,
         previous_version={"1.5.1": "1.5.0", "1.5.0": "1.4.3", "2.4.0": "2.3.1", "2.3.1": "2.3.0"}[version],
-        rollback_tested_at=_TESTED,
+        rollback_tested_at=tested,
     )

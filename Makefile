@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`; each does its whole set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check format lint types floors bench clean
+
+help:
+	@echo "make demo    the whole story on this machine, until Ctrl-C"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, floors, tests"
+	@echo "make bench   figures, as ratios against baselines in the same run"
+
+.venv: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Stopsign needs Python 3.11 or newer; set PYTHON=/path/to/it") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch .venv
+
+demo: .venv
+	$(BIN)/stopsign demo
+
+test: .venv
+	$(BIN)/pytest
+
+check: .venv format lint types floors test
+
+format: .venv
+	$(BIN)/ruff format --check bot tests bench
+
+lint: .venv
+	$(BIN)/ruff check bot tests bench
+
+types: .venv
+	$(BIN)/mypy
+
+floors: .venv
+	$(BIN)/lint-imports
+
+bench: .venv
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache dist

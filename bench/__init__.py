@@ -1,0 +1,1 @@
+"""Figures, as ratios against baselines in the same run; shown, never asserted by a timed test."""

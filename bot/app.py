@@ -1,0 +1,279 @@
+"""The composition root: builds everything from settings and config; imports only the drivers that are named there."""
+
+import asyncio
+import importlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from bot.chat import Chat
+from bot.chat import build as build_chat
+from bot.config import load as load_config
+from bot.domain.authority import BOT
+from bot.domain.config import Config
+from bot.domain.journal import WorkBuried
+from bot.domain.work import Work
+from bot.errors import Misconfigured
+from bot.flows import record
+from bot.flows.book import World
+from bot.ledger import Ledger
+from bot.monitoring.prometheus import Prometheus
+from bot.nodes.reach import Connect, Reach
+from bot.schedule import ticking
+from bot.settings import Settings
+from bot.steps.capture import Capturer
+from bot.steps.communicate import Communicator
+from bot.steps.evidence import Keeper
+from bot.steps.freeze import Freezer
+from bot.steps.isolate import Isolator
+from bot.steps.playbook import Playbooks
+from bot.steps.postmortem import PostmortemWriter
+from bot.steps.rollback import Rollbacker
+from bot.steps.throttle import Throttler
+from bot.steps.timers import Timers
+from bot.steps.unfreeze import Unfreezer
+from bot.store import database as db
+from bot.store.claims import Claims
+from bot.store.database import Database
+from bot.store.sequencer import Sequencer
+from bot.store.tokens import TokenTable
+from bot.vault.folder import Folder
+from bot.vault.signer import CheckpointSigner, create_key, load_key
+from bot.web.live import Live
+from bot.web.server import build as build_web
+from bot.worker import Handler, Worker
+
+log = logging.getLogger(__name__)
+ORIGIN = "stopsign/evidence"
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Everything, built and not yet started."""
+
+    settings: Settings
+    config: Config
+    home: Path
+    database: Database
+    ledger: Ledger
+    claims: Claims
+    handlers: Mapping[str, Handler]
+    sequencer: Sequencer
+    signer: CheckpointSigner
+    blobs: Folder
+    fleet: Reach
+    prometheus: Prometheus
+    chat: Chat | None
+
+    def worker(self, *, incident: int | None = None) -> Worker:
+        """Return a worker over all kinds of work that this process can do."""
+        return Worker(self.claims, self.handlers, clock=self.ledger.clock, buried=self._buried, incident=incident)
+
+    async def sequence(self) -> int:
+        """Number what is unnumbered in the evidence log and sign a checkpoint."""
+        return await self.database.writer.do(self.sequencer.sequence)
+
+    async def _buried(self, work: Work, why: str) -> None:
+        """Write dead work down where people see it; other channels follow from the entry."""
+        log.error("buried %s: %s", work.key, why)
+        if work.incident is not None:
+            entry = WorkBuried(work=work.key, kind=work.kind, reason=why[:500])
+            await self.ledger.decide(record.note, record.Note(by=BOT, incident=work.incident, entry=entry))
+
+
+def secret_of(reference: str) -> str:
+    """Return what `env:NAME` or `file:/path` stands for; read anew each time, so that rotation needs no restart."""
+    kind, _, name = reference.partition(":")
+    if kind == "env" and name in os.environ:
+        return os.environ[name]
+    if kind == "file":
+        try:
+            return Path(name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise Misconfigured([f"the token {reference} cannot be read: {error.strerror}"]) from error
+    raise Misconfigured([f"the token {reference} is not set"])
+
+
+def build(settings: Settings) -> App:
+    """Build the app. Raises Misconfigured with everything that is wrong with settings and files."""
+    home = settings.home
+    if home is None:
+        raise Misconfigured(["STOPSIGN_HOME: is not set: name the operator's folder, or make it with `stopsign init`"])
+    config = load_config(home)
+    if settings.time_scale != 1.0:
+        config = _scaled(config, settings.time_scale)
+    clock = SystemClock()
+    drivers = _drivers(config)
+    database = Database(db.connect(settings.database), now=clock.now, salt=lambda: secrets.token_bytes(32))
+    world = World(config=config, traits={name: module.TRAITS for name, module in drivers.items()})
+    ledger = Ledger(database, world=world, clock=clock)
+    evidence = home / "evidence"
+    signer = _signer(evidence)
+    blobs = Folder(evidence)
+    fleet = Reach(drivers={name: _connect(module) for name, module in drivers.items()}, secret=secret_of, clock=clock)
+    prometheus = Prometheus(settings.prometheus_url)
+    chat = _chat(settings, ledger, blobs)
+    keeper = Keeper(ledger, blobs)
+    return App(
+        settings=settings,
+        config=config,
+        home=home,
+        database=database,
+        ledger=ledger,
+        claims=Claims(database.writer, now=clock.now),
+        handlers={**_handlers(ledger, fleet, keeper, prometheus, home), **(chat.handlers if chat else {})},
+        sequencer=Sequencer(origin=ORIGIN, sign=signer.sign, now=clock.now),
+        signer=signer,
+        blobs=blobs,
+        fleet=fleet,
+        prometheus=prometheus,
+        chat=chat,
+    )
+
+
+def _handlers(
+    ledger: Ledger, fleet: Reach, keeper: Keeper, prometheus: Prometheus, home: Path
+) -> Mapping[str, Handler]:
+    freezer = Freezer(ledger, fleet, keeper)
+    isolator = Isolator(ledger, fleet)
+    return {
+        "playbook": Playbooks(ledger, prometheus).turn,
+        "step.freeze": freezer.step,
+        "freeze.watch": freezer.watch,
+        "step.unfreeze": Unfreezer(ledger, fleet, keeper).step,
+        "step.isolate": isolator.isolate,
+        "step.restore": isolator.restore,
+        "step.rollback": Rollbacker(ledger, fleet, keeper).step,
+        "step.throttle": Throttler(ledger, fleet).step,
+        "step.capture": Capturer(ledger, fleet, keeper, prometheus).step,
+        "step.communicate": Communicator(ledger).step,
+        "postmortem": PostmortemWriter(ledger, keeper, home / "postmortems").draft,
+        **Timers(ledger).handlers(),
+    }
+
+
+def _drivers(config: Config) -> Mapping[str, ModuleType]:
+    """Import the driver modules that the inventory names, and no others."""
+    names = sorted({endpoint.driver for node in config.inventory.nodes.values() for endpoint in node.reach.values()})
+    found: dict[str, ModuleType] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            module = importlib.import_module(f"bot.nodes.{name}") if name.isidentifier() else None
+        except ModuleNotFoundError:
+            module = None
+        if module is None or not hasattr(module, "connect"):
+            problems.append(f"inventory.yaml: there is no driver '{name}': see docs/node-api.yaml for what there is")
+        else:
+            found[name] = module
+    if problems:
+        raise Misconfigured(problems)
+    return found
+
+
+def _connect(module: ModuleType) -> Connect:
+    connect: Connect = module.connect
+    return connect
+
+
+def _signer(evidence: Path) -> CheckpointSigner:
+    """Load the checkpoint key; make it on the first start."""
+    path = evidence / "checkpoint.pem"
+    if path.exists():
+        return load_key(path, ORIGIN)
+    evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return create_key(path, ORIGIN)
+
+
+def _chat(settings: Settings, ledger: Ledger, blobs: Folder) -> Chat | None:
+    if settings.slack_bot_token is None or settings.slack_signing_secret is None:
+        return None
+    return build_chat(
+        ledger=ledger,
+        bot_token=settings.slack_bot_token.get_secret_value(),
+        signing_secret=settings.slack_signing_secret.get_secret_value(),
+        api_url=settings.slack_api_url,
+        command=settings.command,
+        public_url=settings.public_url,
+        blobs=blobs,
+        clock=ledger.clock,
+    )
+
+
+def _scaled(config: Config, factor: float) -> Config:
+    return replace(config, policy=config.policy.scaled(factor))
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[Worker]:
+    """Run the writer, the worker and the ticks while the block lasts; end them in order."""
+    worker = app.worker()
+    app.database.on_commit(worker.wake)
+    app.database.start()
+    task = asyncio.create_task(worker.run(), name="worker")
+
+    async def wake() -> None:
+        worker.wake()
+
+    async def sequence() -> None:
+        await app.sequence()
+
+    ticks = ticking(wake, sequence)
+    ticks.start()
+    try:
+        yield worker
+    finally:
+        ticks.shutdown(wait=False)
+        await worker.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await app.sequence()
+        await close(app)
+
+
+async def close(app: App) -> None:
+    """Close connections and the database."""
+    if app.chat is not None:
+        await app.chat.aclose()
+    await app.fleet.aclose()
+    await app.prometheus.aclose()
+    app.database.stop()
+
+
+def web(app: App, *, open_to_all: bool = False) -> FastAPI:
+    """Return the ASGI app; its lifespan runs the worker. `open_to_all` is for the demo on loopback only."""
+
+    @asynccontextmanager
+    async def lifespan(_web: FastAPI) -> AsyncIterator[None]:
+        async with running(app):
+            yield
+
+    slack: ASGIApp | None = app.chat.asgi if app.chat else None
+    live = Live()
+    app.database.on_commit(live.changed)
+    return build_web(
+        ledger=app.ledger,
+        tokens=TokenTable(app.database),
+        live=live,
+        settings=app.settings,
+        slack=slack,
+        open_to_all=open_to_all,
+        lifespan=lifespan,
+    )

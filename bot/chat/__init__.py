@@ -1,0 +1,86 @@
+"""Slack: what people type and press becomes commands, what happens becomes messages.
+
+Listeners decide and acknowledge; everything that is said goes through the work table. What never lives here: rules
+about who may do what (flows), tables (store), what nodes do (nodes).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.chat.client import Slack
+from bot.chat.directory import Directory
+from bot.chat.forms import Forms
+from bot.chat.front import Front
+from bot.chat.guard import SlackGuard, asgi
+from bot.chat.listeners import bolt_app
+from bot.chat.orders import Orders
+from bot.chat.outbound import handlers
+from bot.chat.outbox import Desk, Handler
+from bot.chat.pacing import Pacer
+from bot.chat.places import Places
+from bot.chat.presses import Presses
+from bot.chat.redact import Redactor
+from bot.chat.seals import Seals
+from bot.ledger import Ledger
+from bot.ports import Blobs, Clock
+
+__all__ = ["Chat", "build"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """Slack, built: `asgi`, mounted at `/slack`, answers `/slack/events`; `handlers` are the worker's.
+
+    `slack` is a `ports.Chat`.
+    """
+
+    asgi: SlackGuard
+    handlers: Mapping[str, Handler]
+    slack: Slack
+    front: Front
+
+    async def aclose(self) -> None:
+        """Let late answers end, close the connections."""
+        await self.front.aclose()
+        await self.slack.aclose()
+
+
+def build(
+    *,
+    ledger: Ledger,
+    bot_token: str,
+    signing_secret: str,
+    api_url: str,
+    command: str,
+    public_url: str | None,
+    blobs: Blobs,
+    clock: Clock,
+    spacing: float = 1.0,
+    secrets: tuple[str, ...] = (),
+) -> Chat:
+    """Build the Slack side; nothing is sent yet.
+
+    `spacing` are the seconds between two messages in one channel; `secrets` further values that Slack must never see.
+    """
+    redactor = Redactor([bot_token, signing_secret, *secrets])
+    slack = Slack(token=bot_token, api_url=api_url, pacer=Pacer(clock, spacing=spacing), redactor=redactor)
+    seals, directory, places = Seals(signing_secret), Directory(slack, clock), Places(ledger)
+    front = Front(ledger=ledger, directory=directory, places=places, slack=slack, seals=seals, command=command)
+    forms = Forms(front)
+    orders, presses = Orders(front, forms, public_url), Presses(front, forms)
+    app = bolt_app(
+        front=front,
+        forms=forms,
+        orders=orders,
+        presses=presses,
+        directory=directory,
+        signing_secret=signing_secret,
+        command=command,
+    )
+    desk = Desk(slack=slack, directory=directory, ledger=ledger, seals=seals, blobs=blobs, public_url=public_url)
+    return Chat(
+        asgi=asgi(app, secret=signing_secret, now=clock.now),
+        handlers=handlers(desk, places),
+        slack=slack,
+        front=front,
+    )

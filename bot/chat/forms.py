@@ -1,0 +1,114 @@
+"""Modals: which one opens for what, and what a submitted one decides."""
+
+from dataclasses import replace
+
+from bot.chat import actions, views
+from bot.chat.answers import Answer, say
+from bot.chat.front import Act, Caller, Front, act_of
+from bot.chat.kit import Json
+from bot.chat.words import said
+from bot.domain.incident import Incident
+from bot.domain.severity import Severity
+from bot.errors import NotFound, Refused
+from bot.flows import halt, intake, resolve, status
+from bot.render import documents
+
+
+class Forms:
+    """Opens forms and takes them in. A form carries, sealed: its incident, its prompt, and where to answer."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._ledger = front.ledger
+        self._taken = {
+            actions.DECLARE: self._declare,
+            actions.STATUS: self._status,
+            actions.RESOLVE: self._resolve,
+            actions.HALT: self._halt,
+        }
+
+    # ---- opening
+
+    def declare(self, act: Act) -> Answer:
+        """Return the form that opens an incident."""
+        form = views.declare(self._ledger.world.config, self._sealed(actions.DECLARE, act))
+        return Answer(form=form, instead=f"`{self._front.command} declare SEV-1 what is wrong` does the same.")
+
+    async def status(self, act: Act, number: int, *, prompt: str = "", audience: str = status.INTERNAL) -> Answer:
+        """Return the form for a status, with a draft of the facts in it."""
+        incident = await self._incident(number)
+        asked = incident.prompts.get(prompt)
+        audience = asked.audience if asked else audience
+        draft = documents.status_draft(incident, self._ledger.world.config, self._ledger.clock.now(), audience)
+        form = views.give_status(incident, audience, self._sealed(actions.STATUS, act, number, prompt), draft)
+        return Answer(form=form, instead=f"`{self._front.command} status {incident.id} text` does the same.")
+
+    async def resolve(self, act: Act, number: int) -> Answer:
+        """Return the form that ends an incident."""
+        incident = await self._incident(number)
+        left = resolve.still_stopped(incident)
+        form = views.resolve(incident, left, self._ledger.world.config, self._sealed(actions.RESOLVE, act, number))
+        return Answer(form=form, instead=f"`{self._front.command} resolve {incident.id} how it ended` does the same.")
+
+    def halt(self, act: Act) -> Answer:
+        """Return the form of the kill switch."""
+        form = views.halt(self._sealed(actions.HALT, act))
+        return Answer(form=form, instead=f"`{self._front.command} halt why` does the same.")
+
+    def _sealed(self, form: str, act: Act, number: int = 0, prompt: str = "") -> str:
+        return self._front.seals.seal(form, str(number), prompt, act.response_url)
+
+    async def _incident(self, number: int) -> Incident:
+        found = await self._front.places.get(number)
+        if found is None:
+            raise NotFound(f"There is no incident inc-{number}: `list` shows the open ones.")
+        return found
+
+    # ---- taking in
+
+    def act_of(self, body: Json, view: Json) -> Act:
+        """Return the act of submitting a form, which is answered where the form was asked for."""
+        try:
+            words = self._front.seals.open(str(view["callback_id"]), str(view["private_metadata"]))
+        except Refused:
+            return act_of(body)
+        return replace(act_of(body), response_url=words[2])
+
+    async def submitted(self, caller: Caller, view: Json) -> Answer:
+        """Decide what a submitted form asks for; raises Refused for a form that we did not make."""
+        number, prompt, _ = self._front.seals.open(str(view["callback_id"]), str(view["private_metadata"]))
+        return await self._taken[str(view["callback_id"])](caller, int(number), prompt, views.filled(view))
+
+    async def _declare(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        severity = Severity.parse(given[actions.SEVERITY])
+        avs = given[actions.AVS] or None
+        command = intake.Declare(by=caller.by, severity=severity, summary=given[actions.SUMMARY], avs=avs)
+        return opened(await self._ledger.decide(intake.declare, command))
+
+    async def _status(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        command = status.GiveStatus(
+            by=caller.by,
+            incident=number,
+            text=given[actions.TEXT],
+            audience=given[actions.AUDIENCE],
+            prompt=prompt or None,
+        )
+        incident = await self._ledger.decide(status.give, command)
+        return say(f"📣 The {given[actions.AUDIENCE]} status of {incident.id} is stored and shared.")
+
+    async def _resolve(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        owner = given[actions.OWNER] or None
+        command = resolve.Resolve(by=caller.by, incident=number, summary=given[actions.SUMMARY], owner=owner)
+        incident = await self._ledger.decide(resolve.resolve, command)
+        return say(f"✅ {incident.id} is resolved. The postmortem's draft comes into its channel.")
+
+    async def _halt(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        await self._ledger.decide(halt.halt, halt.Halt(by=caller.by, reason=given[actions.REASON]))
+        return say("🛑 Automation is halted. Freezing by hand goes on; `rearm` starts again and takes two people.")
+
+
+def opened(incident: Incident) -> Answer:
+    """Return that an incident is open."""
+    return say(
+        f"{incident.id} is open: {incident.severity} {said(incident.summary, 200)}. Its channel opens in a moment."
+    )

@@ -1,0 +1,165 @@
+"""The counter at which people's acts arrive: who is it, what is decided, what is answered. Knows no Bolt."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from bot.chat.answers import BROKEN, WORKING, Answer, sorry
+from bot.chat.client import Slack
+from bot.chat.commands import Scene
+from bot.chat.directory import Directory
+from bot.chat.places import Places
+from bot.chat.seals import Seals
+from bot.domain.authority import Actor
+from bot.domain.team import Person
+from bot.errors import StopsignError
+from bot.flows import answer
+from bot.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+IN_TIME = 2.2
+"""Seconds for a decision before the person hears `Working on it…`; Slack gives up after three."""
+URL_LIVES = timedelta(minutes=25)
+BOT = Actor(person=None, via="slack")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One thing that somebody did in Slack. `id` is unique for it: the trigger or the event."""
+
+    id: str
+    user: str
+    workspace: str = ""
+    channel: str = ""
+    channel_name: str = ""
+    response_url: str = ""
+
+
+def act_of(body: Mapping[str, Any]) -> Act:
+    """Read a slash command's or an interaction's body."""
+    user = body.get("user") or {}
+    channel = body.get("channel") or {}
+    return Act(
+        id=str(body.get("trigger_id") or ""),
+        user=str(body.get("user_id") or user.get("id") or ""),
+        workspace=str(user.get("team_id") or body.get("team_id") or (body.get("team") or {}).get("id") or ""),
+        channel=str(body.get("channel_id") or channel.get("id") or ""),
+        channel_name=str(body.get("channel_name") or channel.get("name") or ""),
+        response_url=str(body.get("response_url") or ""),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An identified person with what they did."""
+
+    person: Person
+    act: Act
+
+    @property
+    def by(self) -> Actor:
+        """Return who acts, for the journal."""
+        return Actor(person=self.person.id, via="slack")
+
+
+Decision = Callable[[Caller], Awaitable[Answer]]
+
+
+class Front:
+    """Identifies, decides in time, and enqueues what has to be said later."""
+
+    def __init__(
+        self, *, ledger: Ledger, directory: Directory, places: Places, slack: Slack, seals: Seals, command: str
+    ) -> None:
+        self.ledger = ledger
+        self.places = places
+        self.seals = seals
+        self.command = command
+        self._directory = directory
+        self._slack = slack
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def scene(self, act: Act) -> Scene:
+        """Return what a command typed here may refer to."""
+        inventory = self.ledger.world.config.inventory
+        here = await self.places.incident_of(act.channel, act.channel_name)
+        live = await self.ledger.read(lambda rows: tuple(i.number for i in rows.incidents(live_only=True, limit=50)))
+        return Scene(here=here, live=live, avs=tuple(inventory.avs), nodes=tuple(inventory.nodes))
+
+    async def decided(self, act: Act, decision: Decision) -> Answer:
+        """Identify who acts and decide; whatever goes wrong becomes an answer."""
+        try:
+            team = self.ledger.world.config.team
+            person = await self._directory.person(team, act.user, act.workspace)
+            return await decision(Caller(person=person, act=act))
+        except StopsignError as error:
+            return sorry(error)
+        except Exception:  # the listeners' outermost edge: recorded, and told to the person
+            log.exception("an act in Slack failed")
+            return BROKEN
+
+    async def in_time(self, act: Act, decision: Decision) -> Answer:
+        """Return the answer, or after a moment `Working on it…`; the answer then comes by itself."""
+        task = self._spawn(self.decided(act, decision))
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), IN_TIME)
+        except TimeoutError:
+            self._spawn(self._late(act, task))
+            return WORKING
+
+    async def tell(self, act: Act, given: Answer, *, part: str = "") -> Answer | None:
+        """Enqueue what cannot travel in the acknowledgement: a form to open, or an answer by response address.
+
+        One act is answered once; `part` tells a second answer to it from the first. What was decided stands even if
+        this cannot be stored: then the reason is returned, and the act is still acknowledged.
+        """
+        try:
+            await self._tell(act, given, part)
+        except StopsignError as error:
+            log.exception("an answer could not be enqueued")
+            return sorry(error)
+        return None
+
+    async def _tell(self, act: Act, given: Answer, part: str) -> None:
+        if given.form is not None:
+            body = {
+                "trigger_id": act.id,
+                "view": given.form,
+                "response_url": act.response_url,
+                "instead": given.instead,
+            }
+            await self.enqueue("slack.view", f"view:{act.id}", body)
+        elif act.response_url:
+            until = self.ledger.clock.now() + URL_LIVES
+            body = {"url": act.response_url, "message": given.body(), "until": until.isoformat()}
+            await self.enqueue("slack.respond", f"respond:{act.id}{part}", body)
+
+    async def enqueue(self, kind: str, key: str, body: Mapping[str, Any]) -> None:
+        """Make a work row of something to be said."""
+        await self.ledger.decide(answer.say, answer.Say(by=BOT, kind=kind, key=key, body=body))
+
+    def outgoing(self, given: Answer) -> dict[str, Any]:
+        """Return an answer as an acknowledgement's body, without secrets."""
+        body = self._slack.redacted(given.body())
+        body.pop("replace_original")
+        return body
+
+    async def aclose(self) -> None:
+        """Let late answers end for a moment."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _late(self, act: Act, task: "asyncio.Task[Answer]") -> None:
+        await self.tell(act, await task, part=":late")
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,197 @@
+"""What each slash command decides: one decision, one answer."""
+
+from collections.abc import Awaitable, Callable
+
+from bot.chat import kit
+from bot.chat.answers import Answer, say, show
+from bot.chat.commands import Order, help_text, parse
+from bot.chat.forms import Forms, opened
+from bot.chat.front import Caller, Front
+from bot.chat.header import COLOURS, STANDING, header, name_of
+from bot.chat.words import clean, said
+from bot.domain.incident import Incident
+from bot.domain.roles import Role
+from bot.domain.severity import Severity
+from bot.errors import NotFound
+from bot.flows import approve, halt, intake, people, resolve, respond, status
+from bot.render import timeline
+
+SHOWN = 15
+
+
+class Orders:
+    """Carries out parsed commands."""
+
+    def __init__(self, front: Front, forms: Forms, public_url: str | None) -> None:
+        self._front = front
+        self._forms = forms
+        self._ledger = front.ledger
+        self._public_url = public_url
+        self._table: dict[str, Callable[[Caller, Order], Awaitable[Answer]]] = {
+            "declare": self._declare,
+            "list": self._list,
+            "show": self._show,
+            "ack": self._ack,
+            "role": self._role,
+            "sev": self._sev,
+            "status": self._status,
+            "step": self._step,
+            "approve": self._approve,
+            "contained": self._contained,
+            "note": self._note,
+            "timeline": self._timeline,
+            "resolve": self._resolve,
+            "postmortem": self._postmortem,
+            "halt": self._halt,
+            "rearm": self._rearm,
+            "help": self._help,
+        }
+
+    async def typed(self, caller: Caller, text: str) -> Answer:
+        """Parse and carry out what was typed after the slash command."""
+        order = parse(text, await self._front.scene(caller.act))
+        return await self._table[order.name](caller, order)
+
+    async def _declare(self, caller: Caller, order: Order) -> Answer:
+        if not order.text:
+            return self._forms.declare(caller.act)
+        severity = order.severity or Severity.SEV2
+        command = intake.Declare(by=caller.by, severity=severity, summary=order.text, avs=order.avs)
+        return opened(await self._ledger.decide(intake.declare, command))
+
+    async def _list(self, caller: Caller, order: Order) -> Answer:
+        live = await self._ledger.read(lambda rows: rows.incidents(live_only=True, limit=20))
+        watch = await self._ledger.read(lambda rows: rows.watch())
+        lines = [self._one_line(incident) for incident in live]
+        if watch.halted:
+            lines.append(f"🛑 Automation is halted: {said(watch.halted_why, 200)}")
+        return say("\n".join(lines) or "Nothing is open. 🌙")
+
+    def _one_line(self, incident: Incident) -> str:
+        where = f" <#{incident.channel}>" if incident.channel else ""
+        avs = f" {said(incident.avs, 40)}" if incident.avs else ""
+        ic = incident.roles.get(Role.IC)
+        who = said(name_of(self._ledger.world.config, ic), 60) if ic else "nobody yet"
+        head = f"{COLOURS[incident.severity]} *{incident.severity} {incident.id}*{avs}: {said(incident.summary, 120)}"
+        return f"{head} — {STANDING[incident.status]}, IC {who}{where}"
+
+    async def _show(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        config, now = self._ledger.world.config, self._ledger.clock.now()
+        return show(header(incident, config, now, self._front.seals, self._public_url))
+
+    async def _ack(self, caller: Caller, order: Order) -> Answer:
+        command = people.Acknowledge(by=caller.by, incident=order.incident or 0)
+        incident = await self._ledger.decide(people.acknowledge, command)
+        who = said(name_of(self._ledger.world.config, incident.acknowledged_by), 80)
+        return say(f"✅ {incident.id} is acknowledged by {who}; nobody else is paged for it.")
+
+    async def _role(self, caller: Caller, order: Order) -> Answer:
+        config = self._ledger.world.config
+        assert order.role is not None  # the parser sees to it
+        person = None
+        if order.person is not None:
+            found = config.team.named(order.person)
+            if found is None:
+                known = ", ".join(p.name for p in list(config.team.people.values())[:12])
+                raise NotFound(
+                    f"There is nobody called '{order.person}' in team.yaml. There are: {known}.", where="person"
+                )
+            person = found.id
+        command = people.TakeRole(by=caller.by, incident=order.incident or 0, role=order.role, person=person)
+        incident = await self._ledger.decide(people.take_role, command)
+        holder = said(name_of(config, incident.roles[order.role]), 80)
+        return say(f"{holder} is {order.role.title} of {incident.id}: {order.role.duty}.")
+
+    async def _sev(self, caller: Caller, order: Order) -> Answer:
+        assert order.severity is not None  # the parser sees to it
+        command = people.SetSeverity(
+            by=caller.by, incident=order.incident or 0, severity=order.severity, reason=order.text
+        )
+        incident = await self._ledger.decide(people.set_severity, command)
+        return say(f"{COLOURS[incident.severity]} {incident.id} is {incident.severity}.")
+
+    async def _status(self, caller: Caller, order: Order) -> Answer:
+        if not order.text:
+            return await self._forms.status(caller.act, order.incident or 0, audience=order.audience)
+        command = status.GiveStatus(
+            by=caller.by, incident=order.incident or 0, text=order.text, audience=order.audience
+        )
+        incident = await self._ledger.decide(status.give, command)
+        return say(f"📣 The {order.audience} status of {incident.id} is stored and shared.")
+
+    async def _step(self, caller: Caller, order: Order) -> Answer:
+        assert order.verb is not None  # the parser sees to it
+        command = respond.Request(
+            by=caller.by, incident=order.incident or 0, verb=order.verb, targets=order.targets, reason=order.text
+        )
+        done = await self._ledger.decide(respond.request, command)
+        return say(f"{done.incident.id}: {said(done.text, 1000)}")
+
+    async def _approve(self, caller: Caller, order: Order) -> Answer:
+        command = approve.Approve(by=caller.by, incident=order.incident or 0, reject=order.reject, reason=order.text)
+        done = await self._ledger.decide(approve.approve, command)
+        return say(f"{done.incident.id}: {said(done.text, 1000)}")
+
+    async def _contained(self, caller: Caller, order: Order) -> Answer:
+        command = respond.Contain(by=caller.by, incident=order.incident or 0, reason=order.text)
+        incident = await self._ledger.decide(respond.contain, command)
+        return say(f"🛡️ {incident.id} is contained on your word; the journal says that it is not proven.")
+
+    async def _note(self, caller: Caller, order: Order) -> Answer:
+        command = people.AddNote(by=caller.by, incident=order.incident or 0, text=order.text, source="note")
+        incident = await self._ledger.decide(people.add_note, command)
+        return say(f"📝 It stands in the timeline of {incident.id}.")
+
+    async def _timeline(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        entries = await self._ledger.read(lambda rows: rows.entries(incident.number))
+        told = [w for w in entries if timeline.worth_reading(w)][-SHOWN:]
+        config = self._ledger.world.config
+        lines: list[list[kit.Part]] = []
+        for written in told:
+            line = timeline.line(written, config)
+            lines.append([kit.moment(written.at), f" {line.icon} {clean(line.text, 160)}"])
+        block = kit.rich([kit.bold(f"The last {len(told)} entries of {incident.id}")], *lines)
+        return Answer(text=f"The last {len(told)} entries of {incident.id}", blocks=(block,))
+
+    async def _resolve(self, caller: Caller, order: Order) -> Answer:
+        if not order.text:
+            return await self._forms.resolve(caller.act, order.incident or 0)
+        command = resolve.Resolve(by=caller.by, incident=order.incident or 0, summary=order.text)
+        incident = await self._ledger.decide(resolve.resolve, command)
+        left = f" {len(incident.remaining)} targets are left, each with an owner." if incident.remaining else ""
+        return say(f"✅ {incident.id} is resolved.{left} The postmortem's draft comes into its channel.")
+
+    async def _postmortem(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        if incident.postmortem_due is None:
+            why = "is being written" if not incident.status.live else f"is written when {incident.id} is resolved"
+            return say(f"The draft {why}.")
+        where = f" It lies as a file in <#{incident.channel}>." if incident.channel else ""
+        return say(f"📄 The postmortem of {incident.id} is due on {said(incident.postmortem_due, 20)}.{where}")
+
+    async def _halt(self, caller: Caller, order: Order) -> Answer:
+        if not order.text:
+            return self._forms.halt(caller.act)
+        await self._ledger.decide(halt.halt, halt.Halt(by=caller.by, reason=order.text))
+        return say("🛑 Automation is halted. Freezing by hand goes on; `rearm` starts again and takes two people.")
+
+    async def _rearm(self, caller: Caller, order: Order) -> Answer:
+        return rearmed((await self._ledger.decide(halt.rearm, halt.Rearm(by=caller.by))).halted)
+
+    async def _help(self, caller: Caller, order: Order) -> Answer:
+        return say(help_text(self._front.command))
+
+    async def _incident(self, order: Order) -> Incident:
+        found = await self._front.places.get(order.incident or 0)
+        if found is None:
+            raise NotFound(f"There is no incident inc-{order.incident}: `list` shows the open ones.", where="incident")
+        return found
+
+
+def rearmed(still_halted: bool) -> Answer:
+    """Return how far re-arming has come."""
+    if still_halted:
+        return say("Your wish to re-arm is counted: a different person must agree within half an hour.")
+    return say("▶️ Automation runs again. What is held is decided anew, nothing is released by itself.")

@@ -1,0 +1,133 @@
+"""Modals, as pure functions. What they carry is sealed; every input's block is named after what it asks for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bot.chat import actions, kit, limits
+from bot.chat.kit import Json
+from bot.chat.words import clean
+from bot.domain.config import Config
+from bot.domain.incident import Incident
+from bot.domain.roles import Role
+from bot.domain.severity import Severity
+from bot.domain.target import State
+from bot.flows import status
+
+_MEANING = {
+    Severity.SEV1: "SEV-1: a slash is likely in minutes",
+    Severity.SEV2: "SEV-2: a slash is possible in hours",
+    Severity.SEV3: "SEV-3: no way to a slash yet",
+}
+_AUDIENCE = {"internal": "Internal: this incident's people", "stakeholders": "Stakeholders: those who depend on us"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What somebody put into a modal, by what it asked for; what was left empty is absent."""
+
+    values: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        """Return a field's text, empty when it was left so."""
+        return self.values.get(name, "")
+
+
+def filled(view: Json) -> Filled:
+    """Read a view_submission's state."""
+    found: dict[str, str] = {}
+    for block, given in view.get("state", {}).get("values", {}).items():
+        for value in given.values():
+            text = _given(value)
+            if text:
+                found[block] = text
+    return Filled(values=found)
+
+
+def _given(value: dict[str, Any]) -> str:
+    if chosen := value.get("selected_option"):
+        return str(chosen["value"])
+    return str(value.get("value") or "")
+
+
+def declare(config: Config, metadata: str) -> Json:
+    """Return the form that opens an incident."""
+    severities = [kit.option(_MEANING[sev], str(sev)) for sev in Severity]
+    names = list(config.inventory.avs)[: limits.OPTIONS]
+    blocks = [_choice(actions.SEVERITY, "How bad is it?", severities, first=severities[1])]
+    if names:
+        options = [kit.option(name, name) for name in names]
+        blocks.append(_choice(actions.AVS, "Which service?", options, optional=True))
+    blocks.append(_line(actions.SUMMARY, "What is wrong?", most=200, hint="A few words; people are paged with them."))
+    return _modal(actions.DECLARE, "Declare an incident", "Declare", blocks, metadata)
+
+
+def give_status(incident: Incident, audience: str, metadata: str, draft: str = "") -> Json:
+    """Return the form for a status; `draft` stands in it to be corrected."""
+    options = [kit.option(_AUDIENCE[name], name) for name in status.AUDIENCES]
+    first = options[status.AUDIENCES.index(audience)]
+    hint = "Facts only: what is known, what is being done, when the next update comes."
+    blocks = [
+        _choice(actions.AUDIENCE, "For whom?", options, first=first),
+        _line(actions.TEXT, "How does it stand?", most=2500, many=True, hint=hint, initial=draft),
+    ]
+    return _modal(actions.STATUS, f"Status of {incident.id}", "Share", blocks, metadata)
+
+
+def resolve(incident: Incident, left: dict[str, State], config: Config, metadata: str) -> Json:
+    """Return the form that ends an incident: what is left behind is named, and somebody owns it."""
+    blocks: list[Json] = []
+    if left:
+        lines = [[f"• {clean(node, 60)} is {state}"] for node, state in list(left.items())[:20]]
+        more = [[f"and {len(left) - 20} more"]] if len(left) > 20 else []
+        blocks.append(kit.rich([kit.bold("These stay behind, stopped or unknown:")], *lines, *more))
+        people = list(config.team.people.values())[: limits.OPTIONS]
+        options = [kit.option(person.name, person.id) for person in people]
+        ops = incident.roles.get(Role.OPS)
+        first = next((o for o in options if o["value"] == ops), None)
+        blocks.append(_choice(actions.OWNER, "Who owns them?", options, first=first, optional=True))
+    blocks.append(_line(actions.SUMMARY, "How did it end?", most=1000, many=True, hint="It opens the postmortem."))
+    return _modal(actions.RESOLVE, f"Resolve {incident.id}", "Resolve", blocks, metadata)
+
+
+def halt(metadata: str) -> Json:
+    """Return the form of the kill switch."""
+    text = "Stops automation and everything that starts something. Paging, prompts and freezing by hand go on."
+    why = _line(actions.REASON, "Why?", most=500, hint="Starting again takes two people.")
+    return _modal(actions.HALT, "Halt automation", "Halt", [kit.section(text), why], metadata)
+
+
+def _modal(callback: str, title: str, submit: str, blocks: list[Json], metadata: str) -> Json:
+    return {
+        "type": "modal",
+        "callback_id": callback,
+        "title": _text(limits.cut(title, limits.TITLE)),
+        "submit": _text(submit),
+        "close": _text("Cancel"),
+        "private_metadata": metadata,
+        "blocks": blocks,
+    }
+
+
+def _choice(block: str, label: str, options: list[Json], *, first: Json | None = None, optional: bool = False) -> Json:
+    element: Json = {"type": "static_select", "action_id": actions.FIELD, "options": options}
+    if first:
+        element["initial_option"] = first
+    return {"type": "input", "block_id": block, "label": _text(label), "element": element, "optional": optional}
+
+
+def _line(block: str, label: str, *, most: int, hint: str, many: bool = False, initial: str = "") -> Json:
+    element: Json = {
+        "type": "plain_text_input",
+        "action_id": actions.FIELD,
+        "multiline": many,
+        "min_length": 1,
+        "max_length": most,
+        "focus_on_load": True,
+    }
+    if initial:
+        element["initial_value"] = limits.cut(initial, most)
+    return {"type": "input", "block_id": block, "label": _text(label), "hint": _text(hint), "element": element}
+
+
+def _text(text: str) -> Json:
+    return {"type": "plain_text", "text": text, "emoji": False}

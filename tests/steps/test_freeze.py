@@ -1,0 +1,202 @@
+"""Freezing against signers that obey, lie, stay silent or come back: what is said must be what is proven."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.domain import journal as j
+from bot.domain.incident import Incident, Status
+from bot.domain.inventory import Capability, Node
+from bot.domain.playbook import Verb
+from bot.domain.target import Reply, Sample, State
+from bot.domain.work import Again, Done, Work
+from bot.errors import NoAnswer, NotReached
+from bot.flows import halt
+from bot.steps.evidence import Keeper
+from bot.steps.freeze import Freezer
+from bot.vault.folder import Folder
+from tests.fakes import DeafSigner, FakeSigner, Room, alert, person
+
+
+class SilentSigner(FakeSigner):
+    """Takes the request and never answers."""
+
+    async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Never answer."""
+        self.asked.append(request)
+        raise NoAnswer("no answer within 5 s")
+
+    async def sample(self, keys: Sequence[str]) -> Sample:
+        """Never answer."""
+        raise NoAnswer("no answer within 5 s")
+
+
+class DownSigner(FakeSigner):
+    """Is not there until `up`."""
+
+    up = False
+
+    async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Refuse the connection, or obey."""
+        if not self.up:
+            raise NotReached("connection refused")
+        return await super().freeze(keys, incident=incident, request=request)
+
+    async def sample(self, keys: Sequence[str]) -> Sample:
+        """Refuse the connection, or answer."""
+        if not self.up:
+            raise NotReached("connection refused")
+        return await super().sample(keys)
+
+
+class OneSigner:
+    """A fleet in which every signer is the same."""
+
+    def __init__(self, signer: FakeSigner) -> None:
+        self.signer = signer
+
+    def reach(self, node: Node, capability: Capability) -> object | None:
+        """Return it."""
+        return self.signer if capability is Capability.SIGNER else None
+
+
+class Play:
+    """Runs freeze work by hand while the clock moves."""
+
+    def __init__(self, spine: Room, signer: FakeSigner, folder: Path) -> None:
+        self.spine = spine
+        freezer = Freezer(spine.ledger, OneSigner(signer), Keeper(spine.ledger, Folder(folder)))
+        self.handlers = {"step.freeze": freezer.step, "freeze.watch": freezer.watch}
+
+    async def begin(self) -> None:
+        """Open an incident on s01 and send the freeze."""
+        await self.spine.receive(alert(signer="s01"))
+        await self.spine.advance()
+        await self.turn()
+
+    async def turn(self) -> list[Work]:
+        """Run all freeze work that is due, once."""
+        works = list(await self.spine.due(*self.handlers))
+        for work in works:
+            result = await self.handlers[work.kind](work)
+            assert isinstance(result, Done | Again)
+            await self.spine.claims.finish(work, result)
+        return works
+
+    async def until(self, seconds: float, what: Callable[[Incident], bool]) -> Incident:
+        """Let time pass until `what` holds or `seconds` are over."""
+        for _ in range(int(seconds)):
+            await self.turn()
+            incident = await self.spine.incident()
+            if what(incident):
+                return incident
+            self.spine.clock.go(seconds=1)
+        return await self.spine.incident()
+
+    async def state(self) -> State | None:
+        """Return what is said of s01."""
+        return (await self.spine.incident()).state(Verb.FREEZE, "s01")
+
+
+def is_(state: State) -> Callable[[Incident], bool]:
+    """Return a test for what is said of s01."""
+    return lambda incident: incident.state(Verb.FREEZE, "s01") is state
+
+
+async def test_an_honest_signer_is_acknowledged_and_verified_only_after_a_duty_was_due(
+    spine: Room, tmp_path: Path
+) -> None:
+    play = Play(spine, FakeSigner(spine.clock), tmp_path)
+    await play.begin()
+    assert await play.state() is State.ACKNOWLEDGED
+    began = spine.clock.now()
+    incident = await play.until(60, is_(State.VERIFIED))
+    assert incident.state(Verb.FREEZE, "s01") is State.VERIFIED
+    assert spine.clock.now() - began >= timedelta(seconds=12)
+    assert incident.status is Status.CONTAINED
+    proof = await spine.last(j.EvidenceKept)
+    assert (proof.what, proof.node) == ("freeze-proof", "s01")
+    assert incident.tracks[Verb.FREEZE]["s01"].item == proof.item
+
+
+async def test_a_signer_that_was_stopped_before_is_already_with_the_same_proof(spine: Room, tmp_path: Path) -> None:
+    signer = FakeSigner(spine.clock)
+    signer.frozen = True
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    assert await play.state() is State.ACKNOWLEDGED
+    assert (await play.until(60, is_(State.ALREADY))).state(Verb.FREEZE, "s01") is State.ALREADY
+
+
+async def test_a_deaf_signer_is_failed_and_asked_again_and_never_verified(spine: Room, tmp_path: Path) -> None:
+    signer = DeafSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    incident = await play.until(60, is_(State.FAILED))
+    assert "still signing: counter" in incident.tracks[Verb.FREEZE]["s01"].detail
+    await play.until(200, is_(State.VERIFIED))
+    assert len(signer.asked) > 2
+    assert await play.state() is State.FAILED
+    assert len(set(signer.asked)) == 1
+
+
+async def test_a_silent_signer_is_unknown_and_asked_again(spine: Room, tmp_path: Path) -> None:
+    signer = SilentSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    assert await play.state() is State.UNKNOWN
+    await play.until(60, is_(State.VERIFIED))
+    assert await play.state() is State.UNKNOWN
+    assert len(signer.asked) > 2
+    assert "FreezeRepeated" in await spine.kinds()
+
+
+async def test_a_signer_that_was_down_is_frozen_when_it_comes_back(spine: Room, tmp_path: Path) -> None:
+    signer = DownSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    assert await play.state() is State.FAILED
+    await play.until(40, is_(State.VERIFIED))
+    assert await play.state() is State.FAILED
+    signer.up = True
+    assert (await play.until(200, is_(State.VERIFIED))).state(Verb.FREEZE, "s01") is State.VERIFIED
+
+
+async def test_a_proof_is_renewed_and_a_rise_revokes_it_and_pages(spine: Room, tmp_path: Path) -> None:
+    signer = FakeSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    await play.until(60, is_(State.VERIFIED))
+    signer.counter += 3
+    incident = await play.until(90, is_(State.FAILED))
+    assert incident.status is Status.OPEN
+    assert "counter of key 0xs01 rose" in (await spine.last(j.ProofRevoked)).reason
+    assert "no longer proven on s01" in (await spine.last(j.Paged)).reason
+    assert (await play.until(120, is_(State.VERIFIED))).status is Status.CONTAINED
+
+
+async def test_an_automatic_freeze_is_not_repeated_under_halt(spine: Room, tmp_path: Path) -> None:
+    signer = SilentSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await play.begin()
+    await spine.decide(halt.halt, halt.Halt(by=person("bo"), reason="stop"))
+    await play.until(90, is_(State.VERIFIED))
+    assert len(signer.asked) == 1
+
+
+@pytest.mark.parametrize("signer", [FakeSigner, SilentSigner, DeafSigner])
+async def test_a_step_that_was_cut_off_is_resumed_and_no_outcome_is_invented(
+    spine: Room, tmp_path: Path, signer: type[FakeSigner]
+) -> None:
+    play = Play(spine, signer(spine.clock), tmp_path)
+    await spine.receive(alert(signer="s01"))
+    await spine.advance()
+    (work,) = await spine.due("step.freeze")
+    spine.clock.go(seconds=31)
+    (again,) = await spine.due("step.freeze")
+    with pytest.raises(Exception, match="lease"):
+        await play.handlers["step.freeze"](work)
+    await play.handlers["step.freeze"](again)
+    assert await play.state() in {State.ACKNOWLEDGED, State.UNKNOWN}
