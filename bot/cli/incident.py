@@ -12,6 +12,7 @@ from bot.domain.incident import Incident
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
+from bot.domain.target import State
 from bot.errors import Invalid
 from bot.flows import approve as approvals
 from bot.flows import halt as switch
@@ -303,10 +304,18 @@ def _decide(incident: str, make: Any, wait: float = 3) -> None:
                 out.print(text, markup=False)
             after = await follow(stopsign, number, since=before.version, seconds=wait)
             print_incident(after)
-            return 0
+            return FAILED if _missed(after, command) else 0
 
     if run(act()):
         raise typer.Exit(FAILED)
+
+
+def _missed(after: Incident, command: Command) -> bool:
+    """Tell whether a step that was asked for has not done what it should on one of its targets."""
+    if not isinstance(command, respond.Request):
+        return False
+    states = (after.state(command.verb, node) for node in command.targets)
+    return any(state in {State.REFUSED, State.FAILED, State.UNKNOWN} for state in states)
 
 
 def _severity(text: str) -> Severity:

@@ -1,6 +1,7 @@
 """What the subcommands share: opening the app, knowing who is at the keyboard, following an incident."""
 
 import asyncio
+import logging
 import os
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -13,8 +14,9 @@ from rich.console import Console
 from bot import settings as settings_module
 from bot.app import App, build, close
 from bot.domain.authority import Actor
-from bot.domain.incident import Incident
+from bot.domain.incident import Incident, Status
 from bot.domain.playbook import Verb
+from bot.domain.severity import Severity
 from bot.domain.target import State
 from bot.errors import Misconfigured, NotFound, Refused
 from bot.render import timeline
@@ -39,6 +41,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def opened() -> AsyncIterator[App]:
     """Build the app over the operator's folder, with the writer running and no worker."""
+    logging.basicConfig(level=logging.ERROR)  # stderr is for the one line that says what is wrong
     app = build(settings())
     current, newest = db.revision(app.database.engine), db.newest(app.settings.database)
     if current != newest:
@@ -86,6 +89,8 @@ def settled(incident: Incident) -> bool:
     """Tell whether nothing is under way that a person would wait for."""
     steps = any(step.state.live for step in incident.steps.values())
     freeze = incident.tracks.get(Verb.FREEZE, {}).values()
+    if incident.status is Status.RESOLVED and incident.peak is not Severity.SEV3 and incident.postmortem_due is None:
+        return False
     return not steps and not any(track.state in {State.REQUESTED, State.ACKNOWLEDGED} for track in freeze)
 
 

@@ -33,7 +33,8 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
         case j.SeverityChanged():
             todo += [_advance(incident, written), *_clocks(incident, written, world)]
         case j.AlertsJoined():
-            todo.append(_advance(incident, written))
+            if any(seen.suspects and not seen.own_effect for seen in e.alerts):
+                todo.append(_advance(incident, written))
             if incident.firing == 0 and incident.severity is Severity.SEV3:
                 due = written.at + world.config.policy.flap_window
                 todo.append(_todo(incident, written, "quiet", due=due))

@@ -14,6 +14,7 @@ from bot.domain.severity import Severity
 from bot.errors import Invalid
 from bot.flows.book import Book, Command
 from bot.flows.people import gather
+from bot.flows.playbook import Advance, advance
 
 AT_ONCE = 500
 """Alerts in one journal entry."""
@@ -93,6 +94,9 @@ def receive(book: Book, command: Receive) -> Received:
             _raise(book, incident, verdict)
     for number, seen_here in touched.items():
         _join(book, number, seen_here, reasons.get(number, []), command.notification.truncated)
+        if any(seen.suspects and not seen.own_effect for seen in seen_here):
+            # In the same transaction: a freeze that may begin shall not wait for another commit.
+            advance(book, Advance(by=command.by, incident=number))
     return Received(
         incidents=tuple(f"inc-{number}" for number in touched),
         known=duplicates,

@@ -95,7 +95,7 @@ class Freezer:
             await self._report(work, node, track, Proof(state=state, why=why))
             return Again(at=now + self._pause(work), body=self._tried(work))
         before = _load(work.body.get("baseline"))
-        if before is None or before.at < track.since and not track.state.proven and before.instance != sample.instance:
+        if before is None or (before.at < track.since and not track.state.proven and before.instance != sample.instance):
             return Again(at=now + avs.duty_period, body={**work.body, "baseline": _dump(sample)})
         windows = policy.proof_windows
         was = bool(work.body.get("already"))

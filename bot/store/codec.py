@@ -26,14 +26,30 @@ def adapter(kind: type[T]) -> TypeAdapter[T]:
     return found
 
 
+_KNOWN: dict[str, Incident] = {}
+"""The incidents of the texts that were written or read last: a storm reads the same one thousands of times."""
+_MOST_KNOWN = 64
+
+
 def dump(value: Incident | Watch) -> str:
     """Return a fold as JSON text."""
-    return adapter(type(value)).dump_json(value).decode()
+    text = adapter(type(value)).dump_json(value).decode()
+    if isinstance(value, Incident):
+        _remember(text, value)
+    return text
 
 
 def load_incident(text: str) -> Incident:
     """Return the incident that `dump` wrote."""
-    return adapter(Incident).validate_json(text)
+    known = _KNOWN.get(text)
+    return known if known is not None else _remember(text, adapter(Incident).validate_json(text))
+
+
+def _remember(text: str, incident: Incident) -> Incident:
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[text] = incident
+    return incident
 
 
 def load_watch(text: str) -> Watch:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from bot.domain import journal as j
@@ -23,6 +23,36 @@ JOURNAL: Table = JournalRow.__table__  # type: ignore[attr-defined]
 WORK: Table = WorkRow.__table__  # type: ignore[attr-defined]
 SETTING: Table = SettingRow.__table__  # type: ignore[attr-defined]
 
+# Statements of the hot path are built once: building one anew costs more than SQLite needs to run it.
+_INCIDENT = select(INCIDENT.c.body).where(INCIDENT.c.id == bindparam("number"))
+_LIVE = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key"), INCIDENT.c.live)
+_LATEST = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key")).order_by(INCIDENT.c.id.desc()).limit(1)
+_HOLDING = select(INCIDENT.c.body).where(INCIDENT.c.holding)
+_WATCH = select(SETTING.c.value).where(SETTING.c.name == "watch")
+_EPISODES = select(
+    ALERT.c.fingerprint, ALERT.c.starts_at, ALERT.c.incident, ALERT.c.resolved, ALERT.c.own_effect
+).where(ALERT.c.fingerprint.in_(bindparam("prints", expanding=True)))
+_ENTRIES = select(JOURNAL).where(JOURNAL.c.incident == bindparam("stream")).order_by(JOURNAL.c.n)
+_HELD = select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == bindparam("work"))
+_NEW_INCIDENT = upsert(INCIDENT)
+_SAVE_INCIDENT = _NEW_INCIDENT.on_conflict_do_update(
+    index_elements=["id"],
+    set_={c.name: _NEW_INCIDENT.excluded[c.name] for c in INCIDENT.columns if c.name != "id"},
+)
+_WRITE = insert(JOURNAL)
+_NEW_ALERT = insert(ALERT)
+_END_ALERT = (
+    update(ALERT)
+    .where(ALERT.c.fingerprint == bindparam("print"), ALERT.c.starts_at == bindparam("start"))
+    .values(resolved=True)
+)
+_NEW_WORK = upsert(WORK).on_conflict_do_nothing()
+_MERGE_WORK = (
+    update(WORK)
+    .where(WORK.c.merge == bindparam("into"), WORK.c.state == "ready", WORK.c.lease_until.is_(None))
+    .values(body=bindparam("new_body"), due_at=func.min(WORK.c.due_at, bindparam("new_due")))
+)
+
 
 class Transaction:
     """The tables inside one open transaction on `connection`. `salt` draws 32 random bytes."""
@@ -36,15 +66,15 @@ class Transaction:
 
     def incident(self, number: int) -> Incident | None:
         """Return an incident; on SQLite the writer's transaction is the lock."""
-        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.id == number))
+        return self._one(_INCIDENT, number=number)
 
     def live(self, key: str) -> Incident | None:
         """Return the open or contained incident with a correlation key."""
-        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.key == key, INCIDENT.c.live))
+        return self._one(_LIVE, key=key)
 
     def latest(self, key: str) -> Incident | None:
         """Return the newest incident with a correlation key."""
-        return self._one(select(INCIDENT.c.body).where(INCIDENT.c.key == key).order_by(INCIDENT.c.id.desc()).limit(1))
+        return self._one(_LATEST, key=key)
 
     def incidents(self, *, live_only: bool, limit: int) -> tuple[Incident, ...]:
         """Return incidents, newest first."""
@@ -55,9 +85,7 @@ class Transaction:
 
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents that hold a target stopped."""
-        return tuple(
-            codec.load_incident(row.body) for row in self._do(select(INCIDENT.c.body).where(INCIDENT.c.holding))
-        )
+        return tuple(codec.load_incident(row.body) for row in self._do(_HOLDING))
 
     def new_number(self) -> int:
         """Return the number of the next incident."""
@@ -68,10 +96,7 @@ class Transaction:
         found: dict[tuple[str, str], Episode] = {}
         prints = sorted({fingerprint for fingerprint, _ in wanted})
         for start in range(0, len(prints), CHUNK):
-            query = select(
-                ALERT.c.fingerprint, ALERT.c.starts_at, ALERT.c.incident, ALERT.c.resolved, ALERT.c.own_effect
-            )
-            for row in self._do(query.where(ALERT.c.fingerprint.in_(prints[start : start + CHUNK]))):
+            for row in self._do(_EPISODES, {"prints": prints[start : start + CHUNK]}):
                 found[row.fingerprint, row.starts_at] = Episode(
                     incident=row.incident, resolved=row.resolved, own_effect=row.own_effect
                 )
@@ -79,12 +104,12 @@ class Transaction:
 
     def watch(self) -> Watch:
         """Return the watch."""
-        value = self._do(select(SETTING.c.value).where(SETTING.c.name == "watch")).scalar()
+        value = self._do(_WATCH).scalar()
         return codec.load_watch(value) if value else Watch()
 
     def entries(self, incident: int | None) -> tuple[j.Written, ...]:
         """Return a stream's journal in order."""
-        rows = self._do(select(JOURNAL).where(JOURNAL.c.incident == (incident or 0)).order_by(JOURNAL.c.n))
+        rows = self._do(_ENTRIES, {"stream": incident or 0})
         return tuple(codec.written_of(row) for row in rows)
 
     def alerts(self, incident: int) -> tuple[Mapping[str, object], ...]:
@@ -96,7 +121,7 @@ class Transaction:
 
     def holds(self, work: Work) -> bool:
         """Tell whether `work` is still leased under its fence."""
-        row = self._do(select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == work.id)).one_or_none()
+        row = self._do(_HELD, {"work": work.id}).one_or_none()
         return row is not None and row.state == "ready" and row.fence == work.fence and row.lease_until is not None
 
     # ---- writing
@@ -110,7 +135,7 @@ class Transaction:
         if watch is not None:
             self._do(_set("watch", codec.dump(watch)))
         if entries:
-            self._do(insert(JOURNAL), [codec.row_of(written, self._salt()) for written in entries])
+            self._do(_WRITE, [codec.row_of(written, self._salt()) for written in entries])
         for written in entries:
             if isinstance(written.entry, j.AlertsJoined) and written.incident:
                 self._save_alerts(written.incident, written.entry)
@@ -127,24 +152,15 @@ class Transaction:
             "holding": bool(incident.touched),
             "body": codec.dump(incident),
         }
-        statement = upsert(INCIDENT).values(row)
-        self._do(
-            statement.on_conflict_do_update(
-                index_elements=["id"], set_={k: statement.excluded[k] for k in row if k != "id"}
-            )
-        )
+        self._do(_SAVE_INCIDENT, row)
 
     def _save_alerts(self, incident: int, joined: j.AlertsJoined) -> None:
         fresh = [alert for alert in joined.alerts if alert.change != "resolved"]
         over = [alert for alert in joined.alerts if alert.change == "resolved"]
         if fresh:
-            self._do(insert(ALERT), [_alert_row(incident, alert) for alert in fresh])
-        for alert in over:
-            self._do(
-                update(ALERT)
-                .where(ALERT.c.fingerprint == alert.fingerprint, ALERT.c.starts_at == alert.starts_at)
-                .values(resolved=True)
-            )
+            self._do(_NEW_ALERT, [_alert_row(incident, alert) for alert in fresh])
+        if over:
+            self._do(_END_ALERT, [{"print": alert.fingerprint, "start": alert.starts_at} for alert in over])
 
     def _enqueue(self, todo: Sequence[Todo]) -> None:
         """Insert rows in the order given: within a lane that is the order of work."""
@@ -155,18 +171,16 @@ class Transaction:
                 plain.append(row)
                 continue
             if plain:
-                self._do(upsert(WORK).on_conflict_do_nothing(), plain)
+                self._do(_NEW_WORK, plain)
                 plain = []
-            waiting = (WORK.c.merge == item.merge) & (WORK.c.state == "ready") & (WORK.c.lease_until.is_(None))
-            if not self._do(
-                update(WORK).where(waiting).values(body=row["body"], due_at=func.min(WORK.c.due_at, row["due_at"]))
-            ).rowcount:
-                self._do(upsert(WORK).values(row).on_conflict_do_nothing())
+            merged = {"into": item.merge, "new_body": row["body"], "new_due": row["due_at"]}
+            if not self._do(_MERGE_WORK, merged).rowcount:
+                self._do(_NEW_WORK, row)
         if plain:
-            self._do(upsert(WORK).on_conflict_do_nothing(), plain)
+            self._do(_NEW_WORK, plain)
 
-    def _one(self, query: Any) -> Incident | None:
-        body = self._do(query).scalar()
+    def _one(self, query: Any, **values: Any) -> Incident | None:
+        body = self._do(query, values).scalar()
         return codec.load_incident(body) if body else None
 
 

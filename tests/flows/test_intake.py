@@ -105,6 +105,7 @@ async def test_a_resolved_notification_marks_the_alert_and_closes_nothing(spine:
 
 async def test_a_resolved_incident_never_absorbs_alerts_and_the_new_one_is_a_recurrence(spine: Room) -> None:
     await spine.receive(alert(signer="s03"))
+    await spine.run(Verb.FREEZE, State.VERIFIED)
     await spine.decide(resolve.resolve, resolve.Resolve(by=person("ada"), incident=1, summary="reverted"))
     await spine.receive(alert(signer="s03", start="2026-11-20T03:30:00Z"))
     assert (await spine.incident(2)).recurrence_of == 1

@@ -87,9 +87,9 @@ async def test_a_failing_handler_is_retried_with_pauses_and_buried_at_the_limit(
     async def bury(work: Work, why: str) -> None:
         buried.append(why)
 
-    worker = Worker(spine.claims, {"job": handler}, clock=spine.clock, buried=bury)
     await enqueue(spine, job("a"))
     for _ in range(MOST_TRIES + 2):
+        worker = Worker(spine.claims, {"job": handler}, clock=spine.clock, buried=bury)
         await worker.once()
         await worker.close()
         spine.clock.go(minutes=2)
@@ -171,3 +171,13 @@ async def test_two_processes_share_one_table(tmp_path: Path) -> None:
         other.stop()
         keys = [work.key for part in got for work in part]
         assert len(keys) == len(set(keys)) == 40
+
+
+async def test_somebody_who_stops_waiting_does_not_stop_the_writer(spine: Room) -> None:
+    waiting = [asyncio.ensure_future(spine.receive(alert(signer=f"s{n:02}"))) for n in range(1, 9)]
+    await asyncio.sleep(0)
+    for task in waiting[::2]:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await spine.receive(alert(signer="s20"))
+    assert (await spine.incident()).seen >= 5
