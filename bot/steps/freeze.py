@@ -95,7 +95,7 @@ class Freezer:
             await self._report(work, node, track, Proof(state=state, why=why))
             return Again(at=now + self._pause(work), body=self._tried(work))
         before = _load(work.body.get("baseline"))
-        if before is None or (before.at < track.since and not track.state.proven and before.instance != sample.instance):
+        if before is None or _outlived(before, sample, track):
             return Again(at=now + avs.duty_period, body={**work.body, "baseline": _dump(sample)})
         windows = policy.proof_windows
         was = bool(work.body.get("already"))
@@ -141,6 +141,11 @@ class Freezer:
 
     def _tried(self, work: Work) -> dict[str, Any]:
         return {**work.body, "tries": int(work.body.get("tries") or 0) + 1, "asked": False, "baseline": None}
+
+
+def _outlived(before: Sample, now: Sample, track: Track) -> bool:
+    """Tell whether the baseline is of a process that was restarted by a step of ours since."""
+    return before.at < track.since and not track.state.proven and before.instance != now.instance
 
 
 def _source(node: Node) -> str:

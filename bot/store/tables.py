@@ -110,15 +110,6 @@ class CheckpointRow(SQLModel, table=True):
     at: float
 
 
-class SeenRow(SQLModel, table=True):
-    """A key that must not be taken twice before `until` (replayed requests)."""
-
-    __tablename__ = "seen"
-
-    key: str = Field(primary_key=True)
-    until: float = Field(index=True)
-
-
 class TokenRow(SQLModel, table=True):
     """A person's API token, hashed."""
 

@@ -54,7 +54,7 @@ async def test_a_real_body_is_taken_and_the_incident_is_named(client: httpx.Asyn
     ],
 )
 async def test_who_may_post(client: httpx.AsyncClient, header: dict[str, str], status: int) -> None:
-    raw = {k: v.encode("latin-1") for k, v in header.items()}
+    raw = [(k.encode(), v.encode("latin-1")) for k, v in header.items()]
     answer = await client.post("/v1/alertmanager", content=json.dumps(REAL).encode(), headers=raw)
     assert answer.status_code == status
     if status == 401:
