@@ -110,7 +110,6 @@ _SPOKEN = (
     j.PagingExhausted,
     j.TargetsHeld,
     j.TargetsReported,
-    j.StepFinished,
     j.StepSkipped,
     j.ApprovalAsked,
     j.ApprovalGiven,
@@ -124,17 +123,20 @@ _SPOKEN = (
 )
 
 
+_WEIGHTY = frozenset({Verb.FREEZE, Verb.UNFREEZE, Verb.ROLLBACK})
+
+
 def _worth_saying(e: j.Entry) -> bool:
-    """Tell whether an entry is news for the channel; of reports only proof or the lack of it: the header has the rest.
+    """Tell whether an entry is news for the channel; the header has the rest.
+
+    One message a second is all that Slack takes: what people must decide on shall not queue behind chatter.
 
     That Slack failed is not told through Slack.
     """
     match e:
         case j.TargetsReported():
-            return any(
-                r.state in {State.VERIFIED, State.ALREADY, State.FAILED, State.UNKNOWN, State.REFUSED}
-                for r in e.reports
-            )
+            trouble = any(r.state in {State.FAILED, State.UNKNOWN, State.REFUSED} for r in e.reports)
+            return trouble or (e.verb in _WEIGHTY and any(r.state.proven for r in e.reports))
         case j.WorkBuried():
             return not e.kind.startswith("slack.")
     return True

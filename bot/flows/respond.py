@@ -294,16 +294,17 @@ def report(book: Book, command: Report) -> Incident:
     """Write outcomes down; judge containment by them. A report that says nothing new writes nothing."""
     incident = book.incident(command.incident)
     old = incident.tracks.get(command.verb, {})
+    told = tuple(r for r in command.reports if not r.watched or _still_watched(incident, command.step, r.node))
     revoked = [
         r
-        for r in command.reports
+        for r in told
         if command.verb is Verb.FREEZE and r.node in old and old[r.node].state.proven and not r.state.proven
     ]
     for r in revoked:
         incident = book.write(incident, j.ProofRevoked(node=r.node, state=r.state, reason=r.detail))
     fresh = tuple(
         r
-        for r in command.reports
+        for r in told
         if r not in revoked and (r.node not in old or (old[r.node].state, old[r.node].detail) != (r.state, r.detail))
     )
     if fresh:
@@ -314,6 +315,19 @@ def report(book: Book, command: Report) -> Incident:
             book, incident, all_hands(book), reason=f"freeze no longer proven on {names}: {revoked[0].detail}"
         )
     return judge_containment(book, incident)
+
+
+def _still_watched(incident: Incident, step: str, node: str) -> bool:
+    """Tell whether a watch over a freeze still has something to say.
+
+    Not when it looked before its target was let go or taken over by another step, and not while an unfreeze runs, which
+    looks for itself.
+    """
+    track = incident.tracks.get(Verb.FREEZE, {}).get(node)
+    thawing = any(
+        s.verb is Verb.UNFREEZE and s.state is StepState.RUNNING and node in s.targets for s in incident.steps.values()
+    )
+    return track is not None and track.step == step and not thawing
 
 
 def judge_containment(book: Book, incident: Incident) -> Incident:

@@ -23,6 +23,10 @@ class Missed(AssertionError):
     """Something that should have happened did not, within its time."""
 
 
+class Moved(Missed):
+    """The button was there when the person looked, and gone when the finger came down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
     """A button on a message: where it is and what it says."""
@@ -66,6 +70,17 @@ class Crew:
             wait_view=wait_view,
         )
 
+    async def find_and_press(self, user: str, what: Callable[[Button], bool], *, within: float = 20, why: str) -> None:
+        """Find a button and press it; when the message was updated under the person's finger, look and press again."""
+        for _ in range(3):
+            button = await self.find(user, what, within=within, why=why)
+            try:
+                await self.press(user, button)
+            except Moved:
+                continue
+            return
+        raise Missed(f"the button kept moving: {why}")
+
     async def submit(self, user: str, view: Json, text: str) -> Json:
         """Fill every text field of a modal with `text` and submit it."""
         values = {
@@ -105,9 +120,8 @@ class Crew:
         answer = await self._client.post(f"{self._url}/practice/{act}", json=body)
         told: Json = answer.json()
         if answer.status_code >= 400:
-            raise Missed(
-                f"{act} by {body.get('user')}: the workspace says {told.get('error')} {told.get('detail', '')}"
-            )
+            kind = Moved if told.get("error") in {"action_not_found", "message_not_found"} else Missed
+            raise kind(f"{act} by {body.get('user')}: the workspace says {told.get('error')} {told.get('detail', '')}")
         return told
 
 

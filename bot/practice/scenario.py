@@ -101,20 +101,18 @@ class Scenario:
         room = await self.crew.channel(f"{name}-", within=30)
         self._channel = str(room["id"])
         self._tell(f"Slack channel #{room['name']} is open, roles are assigned from on-call.")
-        ack = await self.crew.find(
+        await self.crew.find_and_press(
             ADA, lambda b: b.text.casefold().startswith("ack"), why="a page with an Ack button for Ada"
         )
-        await self.crew.press(ADA, ack)
         await self._wait(lambda i: i["acknowledged_at"] is not None, "Ada's acknowledgement")
         self._tell("Ada acknowledged her page.")
         await self._wait(
             lambda i: self._state(i, "seq-01", "freeze") != "requested" and "seq-01" in i["targets"], "the first freeze"
         )
         self._tell("The bot froze seq-01 by itself: that is its whole budget (5 % of 12, at least one).")
-        rest = await self.crew.find(
+        await self.crew.find_and_press(
             CYN, lambda b: b.text.casefold().startswith("freeze"), why="a button to freeze the held suspects"
         )
-        await self.crew.press(CYN, rest)
         self._tell("Cyn saw the quorum that is left, and froze the other three with one press.")
         await self._wait(lambda i: self._state(i, "seq-01", "freeze") == "verified", "the proof for seq-01", within=40)
         self._tell("seq-01: verified. Its counter stayed flat over a due duty.")
@@ -144,14 +142,13 @@ class Scenario:
         await self._wait(lambda i: i["status"] == "contained", f"the incident to be contained (answered: {answer})")
 
     async def _roll_back(self) -> None:
-        button = await self.crew.find(
+        bad = await self._truth()
+        await self.crew.find_and_press(
             CYN,
             lambda b: "roll" in b.text.casefold() and b.channel == self._channel,
             within=30 + 300 / self._scale,
             why="the question whether to roll back, since the symptom persists",
         )
-        bad = await self._truth()
-        await self.crew.press(CYN, button)
         self._tell("The symptom persists after five minutes: Cyn approved the tested rollback (one person).")
         for node in ("seq-01", "seq-02"):
             await self._wait(_rolled_back(node), f"the rollback of {node}", within=40)
@@ -170,16 +167,15 @@ class Scenario:
         incident = await self._incident()
         self._check(set(incident["suspects"]) == set(SUSPECTS), "an alert caused by our own freeze added no suspect")
         answer = await self.crew.type(CYN, self._channel, "unfreeze seq-01 build reverted, protection checked")
-        approve = await self.crew.find(
+        refused = await self.crew.type(CYN, self._channel, "approve")
+        self._check(
+            "unfreeze-1" not in (await self._incident())["steps"], f"Cyn may not agree with herself ({refused})"
+        )
+        await self.crew.find_and_press(
             ADA,
             lambda b: b.text.casefold().startswith("approve") and b.channel != self._channel,  # a direct message
             why=f"an approval request for Ada (Cyn was told: {answer})",
         )
-        refused = await self.crew.type(CYN, self._channel, "approve")
-        self._check(
-            not (await self._incident())["steps"].get("unfreeze-1"), f"Cyn may not agree to her own request ({refused})"
-        )
-        await self.crew.press(ADA, approve)
         self._tell(
             "Cyn asked to unfreeze seq-01, Ada agreed; the bot checks two silent duty windows and slashing protection."
         )

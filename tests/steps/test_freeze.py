@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from bot.domain import journal as j
+from bot.domain.authority import BOT
 from bot.domain.incident import Incident, Status
 from bot.domain.inventory import Capability, Node
+from bot.domain.journal import TargetReport
 from bot.domain.playbook import Verb
 from bot.domain.target import Reply, Sample, State
 from bot.domain.work import Again, Done, Work
 from bot.errors import NoAnswer, NotReached
-from bot.flows import halt
+from bot.flows import approve, halt, respond
 from bot.steps.evidence import Keeper
 from bot.steps.freeze import Freezer
 from bot.vault.folder import Folder
@@ -200,3 +202,24 @@ async def test_a_step_that_was_cut_off_is_resumed_and_no_outcome_is_invented(
         await play.handlers["step.freeze"](work)
     await play.handlers["step.freeze"](again)
     assert await play.state() in {State.ACKNOWLEDGED, State.UNKNOWN}
+
+
+async def test_a_watch_that_looked_before_the_unfreeze_does_not_freeze_again_on_paper(
+    spine: Room, tmp_path: Path
+) -> None:
+    play = Play(spine, FakeSigner(spine.clock), tmp_path)
+    await play.begin()
+    await play.until(60, is_(State.VERIFIED))
+    await spine.decide(
+        respond.request, respond.Request(by=person("cyn"), incident=1, verb=Verb.UNFREEZE, targets=("s01",))
+    )
+    approval = next(iter((await spine.incident()).approvals))
+    await spine.decide(approve.approve, approve.Approve(by=person("ada"), incident=1, approval=approval))
+    await spine.run(Verb.UNFREEZE, State.VERIFIED)
+    assert await play.state() is None
+    for state in (State.VERIFIED, State.UNKNOWN, State.FAILED):
+        late = (TargetReport(node="s01", state=state, detail="an old look", watched=True),)
+        await spine.decide(
+            respond.report, respond.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=late)
+        )
+        assert await play.state() is None
