@@ -12,6 +12,7 @@ REARM = "watch.rearm"
 STATUS_FORM = "status.form"
 RESOLVE_FORM = "resolve.form"
 HALT_FORM = "halt.form"
+ROLES_FORM = "roles.form"
 LINK = "link.open"
 """Buttons that only open an address."""
 
@@ -19,11 +20,12 @@ DECLARE = "declare"
 STATUS = "status"
 RESOLVE = "resolve"
 HALT = "halt"
+ROLES = "roles"
 """Callback ids of the modals."""
 
 FIELD = "field"
 """The action id of every modal input; its block is named after what it asks for."""
-SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON = (
+SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON, WHICH, PERSON = (
     "severity",
     "avs",
     "summary",
@@ -31,6 +33,8 @@ SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON = (
     "text",
     "owner",
     "reason",
+    "role",
+    "person",
 )
 
 EVENT_TYPE = "stopsign"

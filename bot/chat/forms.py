@@ -8,9 +8,10 @@ from bot.chat.front import Act, Caller, Front, act_of
 from bot.chat.kit import Json
 from bot.chat.words import said
 from bot.domain.incident import Incident
+from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound, Refused
-from bot.flows import halt, intake, resolve, status
+from bot.flows import halt, intake, people, resolve, status
 from bot.render import documents
 
 
@@ -25,6 +26,7 @@ class Forms:
             actions.STATUS: self._status,
             actions.RESOLVE: self._resolve,
             actions.HALT: self._halt,
+            actions.ROLES: self._roles,
         }
 
     # ---- opening
@@ -49,6 +51,12 @@ class Forms:
         left = resolve.still_stopped(incident)
         form = views.resolve(incident, left, self._ledger.world.config, self._sealed(actions.RESOLVE, act, number))
         return Answer(form=form, instead=f"`{self._front.command} resolve {incident.id} how it ended` does the same.")
+
+    async def roles(self, act: Act, number: int) -> Answer:
+        """Return the form that hands a role over."""
+        incident = await self._incident(number)
+        form = views.hand_over(incident, self._ledger.world.config, self._sealed(actions.ROLES, act, number))
+        return Answer(form=form, instead=f"`{self._front.command} role @person ic` does the same.")
 
     def halt(self, act: Act) -> Answer:
         """Return the form of the kill switch."""
@@ -101,6 +109,13 @@ class Forms:
         command = resolve.Resolve(by=caller.by, incident=number, summary=given[actions.SUMMARY], owner=owner)
         incident = await self._ledger.decide(resolve.resolve, command)
         return say(f"✅ {incident.id} is resolved. The postmortem's draft comes into its channel.")
+
+    async def _roles(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        role = Role(given[actions.WHICH])
+        command = people.TakeRole(by=caller.by, incident=number, role=role, person=given[actions.PERSON] or None)
+        incident = await self._ledger.decide(people.take_role, command)
+        holder = self._ledger.world.config.team.people[incident.roles[role]]
+        return say(f"{said(holder.name, 80)} is {role.title} of {incident.id}: {role.duty}.")
 
     async def _halt(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
         await self._ledger.decide(halt.halt, halt.Halt(by=caller.by, reason=given[actions.REASON]))

@@ -170,6 +170,7 @@ def _buttons(incident: Incident, seals: Seals, public_url: str | None) -> list[J
             if role not in incident.roles
         ]
         row.append(buttons.plain(actions.STATUS_FORM, "Give status", seals, number, ""))
+        row.append(buttons.plain(actions.ROLES_FORM, "Hand over a role", seals, number))
         row.append(buttons.plain(actions.RESOLVE_FORM, "Resolve", seals, number))
         row.append(buttons.plain(actions.HALT_FORM, "Halt automation", seals, number, style="danger"))
     if public_url:

@@ -37,6 +37,7 @@ class Presses:
             actions.STATUS_FORM: self._status_form,
             actions.RESOLVE_FORM: self._resolve_form,
             actions.HALT_FORM: self._halt_form,
+            actions.ROLES_FORM: self._roles_form,
         }
 
     async def pressed(self, caller: Caller, action_id: str, value: str) -> Answer:
@@ -97,6 +98,9 @@ class Presses:
 
     async def _resolve_form(self, caller: Caller, words: Words) -> Answer:
         return await self._forms.resolve(caller.act, int(words[0]))
+
+    async def _roles_form(self, caller: Caller, words: Words) -> Answer:
+        return await self._forms.roles(caller.act, int(words[0]))
 
     async def _halt_form(self, caller: Caller, words: Words) -> Answer:
         return self._forms.halt(caller.act)

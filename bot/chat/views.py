@@ -6,6 +6,7 @@ from typing import Any
 from bot.chat import actions, kit, limits
 from bot.chat.kit import Json
 from bot.chat.words import clean
+from bot.domain.authority import Power
 from bot.domain.config import Config
 from bot.domain.incident import Incident
 from bot.domain.roles import Role
@@ -87,6 +88,19 @@ def resolve(incident: Incident, left: dict[str, State], config: Config, metadata
         blocks.append(_choice(actions.OWNER, "Who owns them?", options, first=first, optional=True))
     blocks.append(_line(actions.SUMMARY, "How did it end?", most=1000, many=True, hint="It opens the postmortem."))
     return _modal(actions.RESOLVE, f"Resolve {incident.id}", "Resolve", blocks, metadata)
+
+
+def hand_over(incident: Incident, config: Config, metadata: str) -> Json:
+    """Return the form that puts a person into a role; who holds each now is in the choices."""
+    roles = []
+    for role in Role:
+        holder = config.team.people.get(incident.roles.get(role, ""))
+        roles.append(kit.option(f"{role.title}, now {holder.name if holder else 'nobody'}", role.value))
+    able = [p for p in config.team.people.values() if config.team.may(p.id, Power.RESPOND)][: limits.OPTIONS]
+    blocks = [_choice(actions.WHICH, "Which role?", roles)]
+    if able:
+        blocks.append(_choice(actions.PERSON, "Who takes it?", [kit.option(p.name, p.id) for p in able]))
+    return _modal(actions.ROLES, f"Roles of {incident.id}", "Hand over", blocks, metadata)
 
 
 def halt(metadata: str) -> Json:

@@ -184,6 +184,7 @@ def test_forms_are_accepted_by_slack() -> None:
         views.give_status(incident, "stakeholders", "m", EVIL),
         views.resolve(incident, left, CONFIG, "m"),
         views.halt("m"),
+        views.hand_over(incident, CONFIG, "m"),
     ):
         assert limits.view_problems(view, kinds=("modal",)) == []
 

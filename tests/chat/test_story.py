@@ -113,6 +113,16 @@ async def test_a_form_that_is_refused_stays_open_and_says_why(stage: Stage) -> N
     assert done["open"]
 
 
+async def test_a_role_is_handed_over_by_button(stage: Stage) -> None:
+    incident = await stage.opened()
+    header = str(incident.header)
+    pressed = await stage.hands.press("U0ADA", str(incident.channel), header, actions.ROLES_FORM, wait_view=True)
+    assert pressed["view"]["callback_id"] == actions.ROLES
+    done = await stage.hands.submit("U0ADA", {"role": {"field": "ops"}, "person": {"field": "bo"}})
+    assert done["ok"], done
+    assert (await stage.until(lambda i: i.roles[Role.OPS] == "bo")).roles[Role.IC] == "ada"
+
+
 async def test_declaring_by_form_opens_an_incident(stage: Stage) -> None:
     opened = await stage.hands.command("U0ADA", "general", "/incident declare", wait_view=True)
     assert opened["view"]["callback_id"] == actions.DECLARE
