@@ -59,7 +59,7 @@ class Worker:
             self._woken.clear()
             try:
                 started = await self.once()
-            except NotCommitted:
+            except Exception:
                 log.exception("the work table cannot be reached; trying again")
                 started = 0
                 await asyncio.sleep(0.5)
@@ -141,11 +141,15 @@ class Worker:
         await self._queue.retry(work, at=self._clock.now() + timedelta(seconds=pause), error=str(error))
 
     async def _bury(self, work: Work, why: str) -> None:
-        if await self._queue.finish(work, Dead(why=why)):
-            await self._buried(work, why)
+        """Tell people first (that is done once for a key), then end the row: a burial is never lost between the two."""
+        await self._buried(work, why)
+        await self._queue.finish(work, Dead(why=why))
 
     async def _heartbeat(self, work: Work) -> None:
         """Renew the lease while the handler runs."""
         while True:
             await asyncio.sleep(LEASE.total_seconds() / 3)
-            await self._queue.extend(work, LEASE)
+            try:
+                await self._queue.extend(work, LEASE)
+            except NotCommitted:
+                log.warning("the lease of %s could not be renewed; trying again", work.key)

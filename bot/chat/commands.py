@@ -181,7 +181,7 @@ def _approve(order: Order, words: list[str], scene: Scene) -> Order:
 
 def _step(order: Order, words: list[str], scene: Scene) -> Order:
     """Read targets, then a reason. A word that only looks like a target is an error, never part of the reason."""
-    verb = Verb(order.name)
+    verb = order.verb or Verb(order.name)
     targets: list[str] = []
     rest = [part for word in words for part in ([p for p in word.split(",") if p] if "," in word else [word])]
     while rest and (rest[0] in scene.nodes or _ANYBODY.fullmatch(rest[0])):
@@ -197,6 +197,16 @@ def _step(order: Order, words: list[str], scene: Scene) -> Order:
             where="targets",
         )
     return replace(order, name="step", verb=verb, targets=tuple(dict.fromkeys(targets)), text=" ".join(rest))
+
+
+def _waive(order: Order, words: list[str], scene: Scene) -> Order:
+    """Read a verb, then targets and a reason."""
+    if not words or words[0].casefold() not in WAIVABLE:
+        raise Invalid(f"Say what is waived: `{USAGE['waive'].how}`.", where="verb")
+    return replace(_step(replace(order, verb=Verb(words[0].casefold())), words[1:], scene), name="waive")
+
+
+WAIVABLE = ("capture", "isolate", "rollback", "throttle")
 
 
 def _near(word: str, scene: Scene) -> str | None:
@@ -223,6 +233,7 @@ USAGE: Mapping[str, Usage] = {
     "reject": _usage("reject why", "say no to it", _approve),
     "unfreeze": _usage("unfreeze seq-01", "sign again; two people", _step),
     "restore": _usage("restore seq-01", "back into traffic", _step),
+    "waive": _usage("waive capture seq-03 because why", "go on without it", _waive),
     "contained": _usage("contained why", "IC: no harm any more", _needed),
     "note": _usage("note text", "into the timeline; or 📌", _needed),
     "timeline": _usage("timeline", "the last entries", _bare),

@@ -37,6 +37,7 @@ class Orders:
             "status": self._status,
             "step": self._step,
             "approve": self._approve,
+            "waive": self._waive,
             "contained": self._contained,
             "note": self._note,
             "timeline": self._timeline,
@@ -132,6 +133,16 @@ class Orders:
         command = approve.Approve(by=caller.by, incident=order.incident or 0, reject=order.reject, reason=order.text)
         done = await self._ledger.decide(approve.approve, command)
         return say(f"{done.incident.id}: {said(done.text, 1000)}")
+
+    async def _waive(self, caller: Caller, order: Order) -> Answer:
+        assert order.verb is not None  # the parser sees to it
+        command = respond.Waive(
+            by=caller.by, incident=order.incident or 0, verb=order.verb, targets=order.targets, reason=order.text
+        )
+        incident = await self._ledger.decide(respond.waive, command)
+        return say(
+            f"{incident.id}: {order.verb} of {said(', '.join(order.targets), 500)} is waived; the journal has why."
+        )
 
     async def _contained(self, caller: Caller, order: Order) -> Answer:
         command = respond.Contain(by=caller.by, incident=order.incident or 0, reason=order.text)

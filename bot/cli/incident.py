@@ -222,6 +222,18 @@ for _name, _text in {
 
 
 @app.command()
+def waive(
+    incident: Id, verb: Verb, nodes: Annotated[list[str], typer.Argument(metavar="NODE...")], reason: Why = ""
+) -> None:
+    """Go on without a capture that failed, or a held step, as IC or Evidence Lead."""
+    targets = tuple(nodes)
+    _decide(
+        incident,
+        lambda a, n: (respond.waive, respond.Waive(by=me(a), incident=n, verb=verb, targets=targets, reason=reason)),
+    )
+
+
+@app.command()
 def approve(
     incident: Id, reject: Annotated[bool, typer.Option("--reject")] = False, reason: Why = "", wait: Wait = 60
 ) -> None:

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from bot.app import App
 from bot.cli.shared import me, opened, out, run, who
+from bot.domain.authority import Power
+from bot.errors import Refused
 from bot.store.tokens import TokenTable
 from bot.web.access import hashed
 
@@ -21,7 +24,7 @@ def issue(person: str, days: Annotated[int, typer.Option(min=1, max=365, help="D
 
     async def act() -> None:
         async with opened() as stopsign:
-            me(stopsign)
+            _may_for(stopsign, who(stopsign, person))
             token = f"stopsign_{secrets.token_urlsafe(32)}"
             name = who(stopsign, person)
             await TokenTable(stopsign.database).issue(hashed(token), name, now=time.time(), lives=days * 86400.0)
@@ -37,7 +40,7 @@ def revoke(person: str) -> None:
 
     async def act() -> None:
         async with opened() as stopsign:
-            me(stopsign)
+            _may_for(stopsign, who(stopsign, person))
             count = await TokenTable(stopsign.database).revoke(who(stopsign, person), now=time.time())
             out.print(f"Revoked {count}.")
 
@@ -58,3 +61,10 @@ def list_() -> None:
             out.print(table)
 
     run(act())
+
+
+def _may_for(stopsign: App, person: str) -> None:
+    """Raise Refused unless the caller acts for themselves or may start automation again."""
+    by = me(stopsign).person
+    if by != person and not stopsign.config.team.may(by, Power.REARM):
+        raise Refused("Tokens of other people take the power 'rearm'.")

@@ -7,6 +7,8 @@ from rich.table import Table
 from sqlalchemy import Connection, select, update
 
 from bot.cli.shared import me, opened, out, run
+from bot.domain.authority import Power
+from bot.errors import Refused
 from bot.store.transaction import WORK
 
 app = typer.Typer(help="The work table: list it, retry what died.", no_args_is_help=True)
@@ -47,7 +49,8 @@ def retry(work: int) -> None:
 
     async def act() -> None:
         async with opened() as stopsign:
-            me(stopsign)
+            if not stopsign.config.team.may(me(stopsign).person, Power.RESPOND):
+                raise Refused("Retrying work takes the power 'respond'.")
             again = update(WORK).where(WORK.c.id == work, WORK.c.state == "dead")
             values = {"state": "ready", "attempts": 0, "due_at": datetime.now(UTC).timestamp(), "lease_until": None}
             count = await stopsign.database.writer.do(

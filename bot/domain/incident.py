@@ -470,7 +470,7 @@ def _escalated(i: Incident, e: j.PromptEscalated, w: j.Written) -> Incident:
 def _told(i: Incident, e: j.StatusGiven, w: j.Written) -> Incident:
     prompts = dict(i.prompts)
     for k, p in prompts.items():
-        if p.answered_at is None and p.audience == e.audience:
+        if e.person is not None and p.answered_at is None and p.audience == e.audience:
             prompts[k] = replace(p, answered_by=e.person, answered_at=w.at)
     return replace(i, prompts=prompts, told_at={**i.told_at, e.audience: w.at})
 

@@ -77,6 +77,11 @@ class Avs:
     network: str = "testnet"
 
 
+def same_key(key: str) -> str:
+    """Return the one spelling of a key: hexadecimal digits have two cases and mean the same."""
+    return key.lower() if key[:2].lower() == "0x" else key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
     """Which nodes an alert points at: `nodes` uniquely found, `unresolved` as `label=value` texts for people."""
@@ -100,7 +105,8 @@ class Inventory:
 
     def holders(self, key: str) -> tuple[str, ...]:
         """Return the names of all nodes that hold `key`."""
-        return tuple(node.name for node in self.nodes.values() if key in node.keys)
+        wanted = same_key(key)
+        return tuple(node.name for node in self.nodes.values() if wanted in map(same_key, node.keys))
 
     def find(self, by: str, value: str, avs: str | None) -> tuple[str, ...]:
         """Return nodes whose attribute `by` (name, key, or an entry of `labels`) equals `value`, within `avs` if given.
@@ -113,12 +119,12 @@ class Inventory:
             if (avs is None or node.avs == avs)
             and (
                 (by == "name" and node.name == value)
-                or (by == "key" and value in node.keys)
+                or (by == "key" and same_key(value) in map(same_key, node.keys))
                 or (by not in {"name", "key"} and node.labels.get(by) == value)
             )
         )
 
     def shared_keys(self) -> Mapping[str, tuple[str, ...]]:
         """Return each key that more than one node holds, with those nodes."""
-        keys = {key for node in self.nodes.values() for key in node.keys}
+        keys = {same_key(key) for node in self.nodes.values() for key in node.keys}
         return {key: names for key in sorted(keys) if len(names := self.holders(key)) > 1}

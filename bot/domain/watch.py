@@ -34,6 +34,8 @@ class Watch:
     halted_why: str = ""
     rearm: Rearm | None = None
     spent: Mapping[str, tuple[Spent, ...]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    """The alert episodes set aside last, so that their repeats are not written down again."""
 
     @property
     def halted(self) -> bool:
@@ -58,6 +60,8 @@ def evolve(watch: Watch, written: j.Written) -> Watch:
             changed = replace(watch, rearm=Rearm(approval=e.approval, person=e.person, expires_at=e.expires_at))
         case j.AutomationRearmed():
             changed = replace(watch, halted_at=None, halted_by=None, halted_why="", rearm=None)
+        case j.AlertIgnored():
+            changed = replace(watch, ignored=(*watch.ignored, ignored_key(e.fingerprint, e.starts_at, e.status))[-500:])
         case j.BudgetSpent():
             # A day is far beyond any window: older spending can be forgotten without a setting.
             kept = tuple(s for s in watch.spent.get(e.avs, ()) if s.at > written.at - timedelta(days=1))
@@ -65,3 +69,8 @@ def evolve(watch: Watch, written: j.Written) -> Watch:
         case _:
             pass
     return replace(changed, version=written.n)
+
+
+def ignored_key(fingerprint: str, starts_at: str, status: str) -> str:
+    """Return how a watch remembers an episode that was set aside."""
+    return f"{fingerprint} {starts_at} {status}"

@@ -9,8 +9,9 @@ from bot.domain.incident import Approval, Incident
 from bot.domain.playbook import Needs
 from bot.domain.target import State
 from bot.errors import NotFound, Refused
-from bot.flows.book import Book, Command
-from bot.flows.respond import POWER, Request, digest_of, plan, request
+from bot.flows.book import Book, Command, authorise
+from bot.flows.people import must_be_live
+from bot.flows.respond import AFTERWARDS, POWER, Request, digest_of, plan, request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ def approve(book: Book, command: Approve) -> Approved:
     incident = book.incident(command.incident)
     found = _find(book, incident, command)
     if isinstance(found, Request):
+        authorise(found, book.config)
         done = request(book, found)
         return Approved(incident=done.incident, text=done.text)
     _check(book, incident, found, command)
@@ -97,6 +99,8 @@ def _find(book: Book, incident: Incident, command: Approve) -> Approval | Reques
 
 def _check(book: Book, incident: Incident, approval: Approval, command: Approve) -> None:
     team = book.config.team
+    if approval.verb not in AFTERWARDS:
+        must_be_live(incident)
     if approval.ended is not None or approval.granted_until is not None:
         raise Refused(f"That request is over: {approval.ended or 'it has been agreed to already'}.")
     if approval.expires_at <= book.now:

@@ -143,7 +143,8 @@ def _worth_saying(e: j.Entry) -> bool:
 
 
 def _needs_watch(report: j.TargetReport) -> bool:
-    return report.state in {State.ACKNOWLEDGED, State.FAILED, State.UNKNOWN} and not report.watched
+    told = {State.ACKNOWLEDGED, State.FAILED, State.UNKNOWN, State.REFUSED}
+    return report.state in told and not report.watched
 
 
 def _over_freeze(incident: Incident, written: j.Written, step: str, report: j.TargetReport) -> Todo:

@@ -23,7 +23,7 @@ class Halt(Command):
 def halt(book: Book, command: Halt) -> Watch:
     """Halt; a second halt changes nothing. Open SEV-1 incidents page all hands: freeze by hand."""
     watch = book.watch()
-    if watch.halted:
+    if watch.halted and watch.rearm is None:
         return watch
     if not command.reason.strip():
         raise Invalid("Say why: `halt the freeze hits healthy nodes`.", where="reason")

@@ -7,14 +7,18 @@ from typing import ClassVar
 from bot.domain import journal as j
 from bot.domain.alert import Alert, AlertStatus, Notification
 from bot.domain.authority import Power
-from bot.domain.incident import Incident
+from bot.domain.incident import Incident, Status
 from bot.domain.inventory import Mapped
+from bot.domain.playbook import Verb
 from bot.domain.runbook import Runbook
 from bot.domain.severity import Severity
+from bot.domain.target import State
+from bot.domain.watch import ignored_key
 from bot.errors import Invalid
 from bot.flows.book import Book, Command
-from bot.flows.people import gather
+from bot.flows.people import all_hands, gather, page
 from bot.flows.playbook import Advance, advance
+from bot.flows.resolve import still_stopped
 
 AT_ONCE = 500
 """Alerts in one journal entry."""
@@ -81,7 +85,8 @@ def receive(book: Book, command: Receive) -> Received:
         incident = book.live(verdict.key)
         if incident is None and holder is not None:
             why = f"caused by our own freeze of {', '.join(mapped.nodes)} in {holder.id}"
-            book.write_watch(_ignored(alert, why))
+            if ignored_key(*alert.episode, alert.status.value) not in book.watch().ignored:
+                book.write_watch(_ignored(alert, why))
             answer["ignored"].append(alert.name)
             continue
         if incident is None:
@@ -167,7 +172,7 @@ def suspects_of(alert: Alert, runbook: Runbook | None, book: Book) -> Mapped:
             continue
         nodes = inventory.find(attribute, value, avs)
         if len(nodes) == 1 or (nodes and attribute == "key"):
-            return Mapped(nodes=nodes)
+            return Mapped(nodes=nodes, unresolved=tuple(unresolved))
         how = "names nobody in the inventory" if not nodes else f"names {len(nodes)} nodes"
         unresolved.append(f"{label}={value} ({how})")
     if not unresolved:
@@ -213,16 +218,34 @@ def _join(book: Book, number: int, seen: list[j.AlertSeen], reasons: list[str], 
     incident = book.incident(number)
     if not seen and truncated <= incident.truncated:
         return
+    before = incident.truncated
     why = "; ".join(dict.fromkeys(reasons)) or "the notification says that more alerts were left out"
     for start in range(0, len(seen) or 1, AT_ONCE):
         part = tuple(seen[start : start + AT_ONCE])
         incident = book.write(incident, j.AlertsJoined(alerts=part, reason=why, truncated=truncated))
-    if (
-        incident.status.value == "contained"
-        and not incident.all_stopped
-        and any(not s.own_effect and s.suspects for s in seen)
-    ):
-        book.write(incident, j.Reopened(reason="an alert names a suspect that is not verified stopped"))
+    incident = _named_again(book, incident, seen)
+    fresh = [s for s in seen if not s.own_effect and s.change != "resolved" and (s.suspects or s.unresolved)]
+    if incident.status is Status.CONTAINED and not incident.all_stopped and (fresh or truncated > before):
+        incident = book.write(incident, j.Reopened(reason="an alert names a suspect that is not verified stopped"))
+        page(book, incident, all_hands(book), reason="reopened: a suspect is not verified stopped")
+
+
+def _named_again(book: Book, incident: Incident, seen: list[j.AlertSeen]) -> Incident:
+    """Hold targets that people let go and that a new safety alert names again: the bot does not overrule them."""
+    again = tuple(
+        dict.fromkeys(
+            node
+            for alert in seen
+            if alert.safety and alert.change == "fired" and not alert.own_effect
+            for node in alert.suspects
+            if incident.state(Verb.FREEZE, node) is None and incident.state(Verb.UNFREEZE, node) is not None
+        )
+    )
+    if not again:
+        return incident
+    why = "people let it go, and a new alert names it again: a person decides"
+    incident = book.write(incident, j.TargetsHeld(verb=Verb.FREEZE, targets=again, reason=why))
+    return page(book, incident, all_hands(book), reason=f"{', '.join(again)}: {why}")
 
 
 def _held_by(book: Book, verdict: Verdict, mapped: Mapped) -> Incident | None:
@@ -230,9 +253,15 @@ def _held_by(book: Book, verdict: Verdict, mapped: Mapped) -> Incident | None:
     if verdict.runbook is None or not verdict.runbook.caused_by_freeze or not mapped.nodes or mapped.unresolved:
         return None
     for incident in book.holding():
-        if set(mapped.nodes) <= set(incident.touched):
+        if set(mapped.nodes) <= _stopped_by(incident):
             return incident
     return None
+
+
+def _stopped_by(incident: Incident) -> set[str]:
+    """Return the nodes whose missed duties an incident's freeze explains: proven, or on the way while it is open."""
+    on_the_way = {State.REQUESTED, State.ACKNOWLEDGED} if incident.status.live else set()
+    return {n for n, t in incident.tracks.get(Verb.FREEZE, {}).items() if t.state.proven or t.state in on_the_way}
 
 
 def _distinct(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
@@ -283,6 +312,8 @@ class Quiet(Command):
 def settle(book: Book, command: Quiet) -> datetime | None:
     """Resolve a SEV-3 whose alerts have stayed quiet for the flap window; never a SEV-1 or SEV-2."""
     incident = book.incident(command.incident)
+    if incident.peak is not Severity.SEV3 or still_stopped(incident):
+        return None
     if incident.severity is not Severity.SEV3 or incident.declared or incident.firing or not incident.status.live:
         return None
     last = max((w.at for w in book.journal(incident.number) if isinstance(w.entry, j.AlertsJoined)), default=book.now)

@@ -56,9 +56,12 @@ def escalate(book: Book, command: Escalate) -> None:
     """Page the next person of the line (all hands at SEV-1) unless somebody has acknowledged."""
     incident = book.incident(command.incident)
     open_page = incident.pages.get(command.page)
-    if open_page is None or open_page.acknowledged or not incident.status.live:
+    if open_page is None or open_page.acknowledged:
         return
-    if any(p.level > open_page.level and p.reason == open_page.reason for p in incident.pages.values()):
+    if not incident.status.live and not (incident.resolved_at and open_page.at >= incident.resolved_at):
+        return
+    later = (p for p in incident.pages.values() if p.reason == open_page.reason and p.at >= open_page.at)
+    if any(p.level > open_page.level and not p.acknowledged for p in later):
         return
     everybody = all_hands(book)
     level = open_page.level + 1

@@ -86,9 +86,19 @@ def _ready(incident: Incident, planned: PlannedStep) -> tuple[str, ...]:
         if incident.state(planned.step, node) is None
         and not incident.waiting_for(node, planned.step)
         and (planned.after is None or _ended(incident, planned.after, node))
+        and not _undone(incident, planned.step, node)
         and not (planned.step is Verb.ISOLATE and incident.state(Verb.FREEZE, node) is State.HELD)
         and not (planned.step is Verb.ROLLBACK and not _captured(incident, node))
     )
+
+
+_OPPOSITE = {Verb.FREEZE: Verb.UNFREEZE, Verb.ISOLATE: Verb.RESTORE}
+
+
+def _undone(incident: Incident, verb: Verb, node: str) -> bool:
+    """Tell whether people took this step back, or are about to: the playbook does not overrule them."""
+    opposite = _OPPOSITE.get(verb)
+    return opposite is not None and (incident.state(opposite, node) is not None or incident.waiting_for(node, opposite))
 
 
 def _ended(incident: Incident, verb: Verb, node: str) -> bool:
@@ -116,7 +126,8 @@ def _begin_or_hold(
         )
     reachable = tuple(n for n in ready if _reachable(book, planned.step, n))
     for node in set(ready) - set(reachable):
-        unreached = f"the inventory names no {CAPABILITY[planned.step]} for {node}"
+        what = "rollback contract" if planned.step is Verb.ROLLBACK else CAPABILITY[planned.step]
+        unreached = f"the inventory names no {what} for {node}"
         incident = book.write(incident, j.StepSkipped(verb=planned.step, targets=(node,), reason=unreached))
     if not reachable:
         return incident
@@ -178,14 +189,15 @@ def _freeze(book: Book, incident: Incident, planned: PlannedStep, ready: tuple[s
         fleet = len(book.config.inventory.of_avs(avs))
         budget = book.config.policy.budget
         spent = book.watch().spent_on(avs, book.now, budget.window)
-        room = max(0, budget.size(fleet) - len(spent - set(nodes)))
-        now += nodes[:room]
-        if nodes[:room]:
-            book.write_watch(j.BudgetSpent(avs=avs, nodes=tuple(nodes[:room]), incident=incident.id))
-        if nodes[room:]:
-            left = signing_left(book, avs, [*now, *nodes[room:]])
+        fresh = [node for node in nodes if node not in spent]
+        room = max(0, budget.size(fleet) - len(spent))
+        now += [node for node in nodes if node in spent] + fresh[:room]
+        if fresh[:room]:
+            book.write_watch(j.BudgetSpent(avs=avs, nodes=tuple(fresh[:room]), incident=incident.id))
+        if fresh[room:]:
+            left = signing_left(book, avs, [*now, *fresh[room:]])
             over = f"the freeze budget of {budget.size(fleet)} of {fleet} is used; {left}"
-            held.setdefault(over, []).extend(nodes[room:])
+            held.setdefault(over, []).extend(fresh[room:])
     if now:
         because = f"playbook {incident.playbook}, safety runbook"
         incident = plan(book, incident, Verb.FREEZE, tuple(now), needs=Needs.AUTO, automatic=True, reason=because)
@@ -219,11 +231,12 @@ def _why_not_alone(book: Book, incident: Incident, planned: PlannedStep, node: s
 def signing_left(book: Book, avs: str, stopping: list[str]) -> str:
     """Say how many signers of an AVS would be left after stopping some, against its quorum."""
     fleet = {node.name for node in book.config.inventory.of_avs(avs)}
-    stopped = {n for incident in book.holding() for n in incident.touched}
+    stopped = {n for incident in book.holding() for n in incident.frozen}
     left = len(fleet - stopped - set(stopping))
     return f"freezing these leaves {left} of {len(fleet)} signing, quorum {book.config.inventory.avs[avs].quorum}"
 
 
 def _reachable(book: Book, verb: Verb, node: str) -> bool:
     found = book.config.inventory.nodes.get(node)
-    return found is not None and CAPABILITY[verb] in found.reach
+    named = verb is not Verb.ROLLBACK or (found is not None and found.rollback is not None)
+    return found is not None and named and CAPABILITY[verb] in found.reach

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from bot.domain.incident import Incident, Status, Step, StepState
 from bot.domain.inventory import Capability, Node
 from bot.domain.playbook import Needs, Verb
 from bot.domain.roles import Role
-from bot.domain.target import State
+from bot.domain.target import State, Track
 from bot.errors import Halted, Invalid, NotFound, Refused
 from bot.flows.book import Book, Command
 from bot.flows.people import all_hands, must_be_live, page
@@ -38,6 +38,8 @@ CAPABILITY: Mapping[Verb, Capability] = {
 }
 STARTS = frozenset({Verb.UNFREEZE, Verb.RESTORE, Verb.ROLLBACK})
 """Verbs that start something: never under halt."""
+AFTERWARDS = frozenset({Verb.FREEZE, Verb.UNFREEZE, Verb.CAPTURE, Verb.RESTORE})
+"""Verbs that people may use on a resolved incident too."""
 WILDCARDS = frozenset({"*", "all", "any", "fleet", "everything"})
 CONTRACT_AGE = timedelta(days=90)
 
@@ -73,7 +75,7 @@ def request(book: Book, command: Request) -> Requested:
     Raises Invalid for unknown, empty or wildcard targets, Halted and Refused as the rules say.
     """
     incident = book.incident(command.incident)
-    if command.verb not in {Verb.FREEZE, Verb.UNFREEZE, Verb.CAPTURE, Verb.RESTORE}:
+    if command.verb not in AFTERWARDS:
         must_be_live(incident)
     targets = named_targets(book, incident, command.verb, command.targets)
     check_halt(book, command.verb, automatic=False)
@@ -253,8 +255,12 @@ def _why_not(book: Book, incident: Incident, step: Step) -> str | None:
             return "the approval was given for something else"
         if len({p for p in approval.given if team.may(p, POWER[step.verb])}) < Needs.TWO.people:
             return "of the two people who agreed, one no longer holds the power"
-    if step.verb in {Verb.UNFREEZE} and (why := other_holders(book, step.targets)):
+    if step.verb is Verb.UNFREEZE and (why := other_holders(book, incident, step)):
         return why
+    if step.verb not in AFTERWARDS and not incident.status.live:
+        return f"{incident.id} is {incident.status}"
+    if step.verb is Verb.ROLLBACK and set(step.parameters) != set(step.targets):
+        return "no rollback contract names the build to go back to"
     if people_needed(book, step.verb, step.targets).people > step.needs.people and not step.automatic:
         return "the rollback contract on file is gone: it takes two people now"
     return None
@@ -309,12 +315,48 @@ def report(book: Book, command: Report) -> Incident:
     )
     if fresh:
         incident = book.write(incident, j.TargetsReported(step=command.step, verb=command.verb, reports=fresh))
-    if revoked:
-        names = _names(tuple(r.node for r in revoked))
-        incident = page(
-            book, incident, all_hands(book), reason=f"freeze no longer proven on {names}: {revoked[0].detail}"
+    incident = _page_for(book, incident, command.verb, old, revoked, fresh)
+    if command.verb is Verb.UNFREEZE:
+        _let_go_elsewhere(book, incident, command.step, fresh)
+    if revoked and incident.status is Status.CONTAINED:
+        incident = book.write(
+            incident, j.Reopened(reason=f"the proof for {revoked[0].node} is gone: {revoked[0].detail}")
         )
     return judge_containment(book, incident)
+
+
+BAD = frozenset({State.FAILED, State.UNKNOWN, State.REFUSED})
+
+
+def _page_for(
+    book: Book,
+    incident: Incident,
+    verb: Verb,
+    old: Mapping[str, Track],
+    revoked: Sequence[j.TargetReport],
+    fresh: Sequence[j.TargetReport],
+) -> Incident:
+    """Page all hands for a proof that is gone, and for each freeze that is not in force, when that is news."""
+    if revoked:
+        names = _names(tuple(r.node for r in revoked))
+        why = f"freeze no longer proven on {names}: {revoked[0].detail}"
+        incident = page(book, incident, all_hands(book), reason=why)
+    bad = [r for r in fresh if r.state in BAD and (r.node not in old or old[r.node].state not in BAD)]
+    if verb is Verb.FREEZE and bad:
+        names = _names(tuple(r.node for r in bad))
+        why = f"freeze not in force on {names}: {bad[0].detail}"
+        incident = page(book, incident, all_hands(book), reason=why)
+    return incident
+
+
+def _let_go_elsewhere(book: Book, incident: Incident, step: str, reports: Sequence[j.TargetReport]) -> None:
+    """Tell every other incident that holds a node what became of its unfreeze: they all speak of one machine."""
+    for other in book.holding():
+        theirs = tuple(
+            r for r in reports if r.state is not State.REFUSED and r.node in other.tracks.get(Verb.FREEZE, {})
+        )
+        if theirs and other.number != incident.number:
+            book.write(other, j.TargetsReported(step=f"{incident.id}:{step}", verb=Verb.UNFREEZE, reports=theirs))
 
 
 def _still_watched(incident: Incident, step: str, node: str) -> bool:
@@ -324,10 +366,7 @@ def _still_watched(incident: Incident, step: str, node: str) -> bool:
     looks for itself.
     """
     track = incident.tracks.get(Verb.FREEZE, {}).get(node)
-    thawing = any(
-        s.verb is Verb.UNFREEZE and s.state is StepState.RUNNING and node in s.targets for s in incident.steps.values()
-    )
-    return track is not None and track.step == step and not thawing
+    return track is not None and track.step == step and node not in thawing(incident)
 
 
 def judge_containment(book: Book, incident: Incident) -> Incident:
@@ -362,6 +401,91 @@ def finish(book: Book, command: Finish) -> Incident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Command):
+    """An unfreeze request is about to leave, after its checks."""
+
+    incident: int
+    step: str
+    node: str
+
+
+def release(book: Book, command: Release) -> str | None:
+    """Check everything a last time and take the freeze's proof back; return why the request must not leave, or None."""
+    incident = book.incident(command.incident)
+    if (why := _why_not(book, incident, incident.steps[command.step])) is not None:
+        return why
+    reason = f"{command.step}: the request to sign again is on its way"
+    for each in (incident, *(i for i in book.holding() if i.number != incident.number)):
+        if command.node in each.tracks.get(Verb.FREEZE, {}):
+            book.write(each, j.ProofRevoked(node=command.node, state=State.UNKNOWN, reason=reason))
+    judge_containment(book, book.incident(command.incident))
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bury(Command):
+    """Work is given up for good. `step` and `node` name what it was about, when it was about a step."""
+
+    incident: int
+    entry: j.WorkBuried
+    step: str | None = None
+    node: str | None = None
+
+
+def bury(book: Book, command: Bury) -> None:
+    """Write it down, end the step or the proof that nobody looks after any more, and page all hands."""
+    incident = book.incident(command.incident)
+    if any(
+        isinstance(w.entry, j.WorkBuried) and w.entry.work == command.entry.work for w in book.journal(incident.number)
+    ):
+        return
+    incident = book.write(incident, command.entry)
+    why = f"given up: {command.entry.reason}"
+    step = incident.steps.get(command.step or "")
+    track = incident.tracks.get(Verb.FREEZE, {}).get(command.node or "")
+    if command.node is not None and track is not None and track.step == command.step:
+        revoked = j.ProofRevoked(node=command.node, state=State.UNKNOWN, reason=f"nobody watches over it: {why}")
+        incident = judge_containment(book, book.write(incident, revoked))
+    elif step is not None and step.state.live:
+        planned = step.state is StepState.PLANNED
+        left = tuple(n for n in step.targets if planned or incident.state(step.verb, n) is State.REQUESTED)
+        incident = _interrupted(book, incident, step, left, why).incident
+    elif command.step is None:
+        return
+    page(book, incident, all_hands(book), reason=f"{command.entry.kind} was {why}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waive(Command):
+    """A person decides to go on without a capture that failed, or without a held step."""
+
+    incident: int
+    verb: Verb
+    targets: tuple[str, ...]
+    reason: str
+
+    def power(self) -> Power | None:
+        """Return the power that the verb takes."""
+        return POWER[self.verb]
+
+
+def waive(book: Book, command: Waive) -> Incident:
+    """Mark targets as waived in a verb, with the reason; what is frozen or under way cannot be waived."""
+    incident = book.incident(command.incident)
+    must_be_live(incident)
+    if command.by.person not in {incident.roles.get(Role.IC), incident.roles.get(Role.EVIDENCE)}:
+        raise Refused("Only the Incident Commander or the Evidence Lead may waive. Take the role first: `role ic`.")
+    if not command.reason.strip():
+        raise Invalid("Say why: `waive capture seq-03 its disk is gone`.", where="reason")
+    for node in named_targets(book, incident, command.verb, command.targets):
+        state = incident.state(command.verb, node)
+        if state not in {None, State.HELD, State.FAILED, State.REFUSED, State.UNKNOWN} or command.verb is Verb.FREEZE:
+            raise Refused(f"{command.verb} of {node} is {state or 'not asked'}: that cannot be waived.")
+        incident = book.write(incident, j.Waived(verb=command.verb, node=node, reason=command.reason.strip()))
+    return incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat(Command):
     """A freeze that is not proven is about to be sent again."""
 
@@ -375,6 +499,8 @@ def repeat(book: Book, command: Repeat) -> bool:
     incident = book.incident(command.incident)
     track = incident.tracks.get(Verb.FREEZE, {}).get(command.node)
     if track is None or track.state.proven:
+        return False
+    if any(command.node in thawing(i) for i in (*book.holding(), incident)):
         return False
     step = incident.steps.get(track.step)
     if book.watch().halted and (step is None or step.automatic):
@@ -425,6 +551,10 @@ def named_targets(book: Book, incident: Incident, verb: Verb, words: tuple[str, 
             raise Invalid(f"'{word}' is not a target: name each node. Nothing is ever done to 'all'.", where="targets")
         if word not in book.config.inventory.nodes:
             raise NotFound(f"There is no node '{word}' in the inventory: `stopsign nodes` lists them.", where="targets")
+        if verb is Verb.ROLLBACK and book.config.inventory.nodes[word].rollback is None:
+            raise Invalid(
+                f"{word} has no rollback contract: write `rollback: {{build_hash}}` in inventory.yaml.", where="targets"
+            )
         if CAPABILITY.get(verb) and CAPABILITY[verb] not in book.config.inventory.nodes[word].reach:
             raise Invalid(
                 f"{word} has no '{CAPABILITY[verb]}' endpoint in the inventory: {verb} cannot reach it.",
@@ -498,16 +628,32 @@ def check_halt(book: Book, verb: Verb, *, automatic: bool) -> None:
         )
 
 
-def other_holders(book: Book, targets: tuple[str, ...]) -> str | None:
-    """Say which other holder of a target's key is not proven stopped, or None."""
-    stopped = {n for incident in book.holding() for n in incident.frozen}
+def other_holders(book: Book, incident: Incident, step: Step) -> str | None:
+    """Say which other holder of a target's key is not proven stopped, or None.
+
+    The step's own targets, what another unfreeze is waking, and what any incident doubts are not stopped.
+    """
+    held = {i.number: i for i in (*book.holding(), incident)}.values()
+    doubted = {n for i in held for n, t in i.tracks.get(Verb.FREEZE, {}).items() if not t.state.proven}
+    waking = {n for i in held for n in thawing(i)} | set(step.targets)
+    stopped = {n for i in held for n in i.frozen} - doubted - waking
     inventory = book.config.inventory
-    for target in targets:
+    for target in step.targets:
         for key in inventory.nodes[target].keys:
             for holder in inventory.holders(key):
                 if holder != target and holder not in stopped:
                     return f"{holder} holds the same key as {target} and is not proven stopped"
     return None
+
+
+def thawing(incident: Incident) -> frozenset[str]:
+    """Return the targets of unfreezes that are under way."""
+    return frozenset(
+        n
+        for s in incident.steps.values()
+        if s.verb is Verb.UNFREEZE and s.state is StepState.RUNNING
+        for n in s.targets
+    )
 
 
 def _names(nodes: tuple[str, ...], most: int = 5) -> str:

@@ -119,8 +119,9 @@ def give(book: Book, command: GiveStatus) -> Incident:
         raise Invalid("Say what is known, what is being done, and when the next update comes.", where="text")
     if len(text) > 2500:
         raise Invalid(f"A status has at most 2,500 characters; this has {len(text):,}.", where="text")
-    if command.prompt and (asked := incident.prompts.get(command.prompt)) and asked.answered_at:
-        return incident
+    told = [w.entry for w in book.journal(incident.number) if isinstance(w.entry, j.StatusGiven)]
+    if command.prompt and any(e.prompt == command.prompt and e.text == text for e in told):
+        return incident  # the same form, sent twice
     return book.write(
         incident, j.StatusGiven(prompt=command.prompt, audience=command.audience, text=text, person=command.by.person)
     )

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 
-from bot.domain.inventory import Capability
+from bot.domain.inventory import Capability, same_key
 from bot.domain.target import State
 from bot.domain.work import Result, Work
 from bot.errors import NodeError
@@ -112,7 +112,7 @@ def _note(line: bytes, highest: dict[str, int]) -> None:
     """Note one message; a line that is no message is kept as evidence all the same."""
     try:
         message = json.loads(line)
-        key, slot = str(message["key"]), int(message["slot"])
+        key, slot = same_key(str(message["key"])), int(message["slot"])
     except (ValueError, KeyError, TypeError):
         return
     highest[key] = max(slot, highest.get(key, -1))

@@ -8,7 +8,7 @@ from bot.domain.authority import BOT
 from bot.domain.journal import TargetReport
 from bot.domain.target import Answer, Reply, State
 from bot.domain.work import Done, Result, Work
-from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotCommitted, NotReached, Stale
 from bot.flows import respond
 from bot.ledger import Ledger
 
@@ -86,6 +86,10 @@ async def guarded(act: Act, go: respond.Go, node: str) -> Outcome:
         return await act(go, node)
     except NodeError as error:
         return Outcome(state=state_of(error), detail=str(error))
+    except (Stale, NotCommitted):
+        raise
+    except Exception as error:  # noqa: BLE001 - one target's trouble is one target's outcome, and no other's
+        return Outcome(state=State.UNKNOWN, detail=f"{type(error).__name__}: {error}")
 
 
 def state_of(error: NodeError) -> State:

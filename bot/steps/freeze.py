@@ -1,5 +1,6 @@
 """Freeze, and the watch over a freeze: ask, prove, ask again, prove again until somebody lets it go."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -10,14 +11,16 @@ from bot.domain.incident import Incident
 from bot.domain.inventory import Capability, Node
 from bot.domain.journal import TargetReport
 from bot.domain.playbook import Verb
-from bot.domain.target import Answer, KeyReading, Proof, Reply, Sample, State, Track, prove
+from bot.domain.target import Answer, Effect, KeyReading, Proof, Reply, Sample, State, Track, prove
 from bot.domain.work import Again, Done, Result, Work
-from bot.errors import NodeError, NotReached
+from bot.errors import Misconfigured, NodeError, NotReached
 from bot.flows import respond
 from bot.ledger import Ledger
 from bot.ports import Fleet, Signer
 from bot.steps.evidence import Keeper, Where
 from bot.steps.fanout import Outcome, of_reply, run_step, state_of
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
@@ -56,9 +59,12 @@ class Freezer:
         name = str(work.body["node"])
         track = incident.tracks.get(Verb.FREEZE, {}).get(name) if incident else None
         node = self._ledger.world.config.inventory.nodes.get(name)
-        if incident is None or track is None or node is None or track.step != work.body["step"]:
+        if incident is None or track is None or track.step != work.body["step"]:
             return Done(note="let go")
-        if track.state in {State.FAILED, State.UNKNOWN} and not work.body.get("asked"):
+        if node is None:
+            await self._report(work, name, track, Proof(state=State.UNKNOWN, why="it is no longer in the inventory"))
+            return Again(at=self._ledger.clock.now() + timedelta(seconds=LONGEST_PAUSE), body=work.body)
+        if track.state in {State.FAILED, State.UNKNOWN, State.REFUSED} and not work.body.get("asked"):
             return await self._again(work, incident, node, track)
         return await self._look(work, incident, node, track)
 
@@ -66,19 +72,20 @@ class Freezer:
         """Send the freeze once more: setting a state again is safe; the intent is committed first."""
         now = self._ledger.clock.now()
         body = {**work.body, "asked": True, "baseline": None}
-        signer = self._signer(node)
-        if signer.traits.effect.value == "at_most_once":
+        traits = self._ledger.world.traits.get(node.reach[Capability.SIGNER].driver)
+        if traits is None or traits.effect is Effect.AT_MOST_ONCE:
             return Again(at=now, body=body)
         command = respond.Repeat(by=BOT, incident=incident.number, node=node.name, reason=track.detail)
         if not await self._ledger.decide(respond.repeat, command, holding=work):
-            return Again(at=now + timedelta(seconds=LONGEST_PAUSE), body=work.body)
+            return Again(at=now, body=body)  # not sent again, and still looked at
         try:
             reply, item = await self._freeze(incident, node, f"{incident.id}:{track.step}:{node.name}")
-        except NodeError as error:
-            await self._report(work, node, track, Proof(state=state_of(error), why=str(error)))
+        except (NodeError, Misconfigured) as error:
+            state = state_of(error) if isinstance(error, NodeError) else State.UNKNOWN
+            await self._report(work, node.name, track, Proof(state=state, why=str(error)))
             return Again(at=now + self._pause(work), body=self._tried(work))
         if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:
-            await self._report(work, node, track, Proof(state=of_reply(reply).state, why=reply.detail), item)
+            await self._report(work, node.name, track, Proof(state=of_reply(reply).state, why=reply.detail), item)
             return Again(at=now + self._pause(work), body=self._tried(work))
         return Again(at=now, body=body)
 
@@ -89,10 +96,10 @@ class Freezer:
         now = self._ledger.clock.now()
         try:
             sample = await self._signer(node).sample(node.keys)
-        except NodeError as error:
+        except (NodeError, Misconfigured) as error:
             why = f"no telemetry: {error}"
             state = State.FAILED if isinstance(error, NotReached) and track.state is State.FAILED else State.UNKNOWN
-            await self._report(work, node, track, Proof(state=state, why=why))
+            await self._report(work, node.name, track, Proof(state=state, why=why))
             return Again(at=now + self._pause(work), body=self._tried(work))
         before = _load(work.body.get("baseline"))
         if before is None or _outlived(before, sample, track):
@@ -103,19 +110,28 @@ class Freezer:
         if not proof.ready and proof.again_at is not None:
             return Again(at=proof.again_at, body=work.body)
         if not proof.state.proven:
-            await self._report(work, node, track, proof, await self._keep(incident, node, before, sample, proof))
+            await self._report(work, node.name, track, proof)  # truth first: a full vault must not hide a rise
+            await self._keep_if_possible(incident, node, before, sample, proof)
             return Again(at=now + self._pause(work), body=self._tried(work))
         if not track.state.proven:
-            await self._report(work, node, track, proof, await self._keep(incident, node, before, sample, proof))
+            await self._report(work, node.name, track, proof, await self._keep(incident, node, before, sample, proof))
         body = {**work.body, "baseline": _dump(sample), "tries": 0, "asked": False}
         return Again(at=now + max(policy.reprove_every, avs.duty_period), body=body)
 
-    async def _report(self, work: Work, node: Node, track: Track, proof: Proof, item: str | None = None) -> None:
-        report = TargetReport(node=node.name, state=proof.state, detail=proof.why, item=item, watched=True)
+    async def _report(self, work: Work, node: str, track: Track, proof: Proof, item: str | None = None) -> None:
+        report = TargetReport(node=node, state=proof.state, detail=proof.why, item=item, watched=True)
         command = respond.Report(
             by=BOT, incident=work.incident or 0, step=track.step, verb=Verb.FREEZE, reports=(report,)
         )
         await self._ledger.decide(respond.report, command, holding=work)
+
+    async def _keep_if_possible(
+        self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof
+    ) -> None:
+        try:
+            await self._keep(incident, node, before, after, proof)
+        except OSError as error:
+            log.error("the proof against %s could not be kept: %s", node.name, error)
 
     async def _keep(self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof) -> str:
         """Keep both samples and the judgement: the proof, or what speaks against it."""

@@ -39,11 +39,10 @@ class Playbooks:
             runbook = self._ledger.world.config.runbooks.get(name)
             if runbook is not None and runbook.persists:
                 answers.append(await self._symptoms.persists(filled(runbook.persists, incident)))
-        if any(answer is True for answer in answers):
+        if any(answer is True for answer in answers) or incident.symptoms > 0:
             return True
-        if answers and all(answer is False for answer in answers):
-            return False
-        return True if incident.symptoms > 0 else (None if incident.declared else False)
+        unsure = any(answer is None for answer in answers) or (incident.declared and not answers)
+        return None if unsure else False
 
 
 def filled(query: str, incident: Incident) -> str:

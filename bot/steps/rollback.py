@@ -3,7 +3,7 @@
 from bot.domain.inventory import Capability
 from bot.domain.target import Answer, Effect, Release, State
 from bot.domain.work import Result, Work
-from bot.errors import NodeBroken
+from bot.errors import NodeBroken, NodeError
 from bot.flows import respond
 from bot.ledger import Ledger
 from bot.ports import Deployer, Fleet
@@ -29,18 +29,17 @@ class Rollbacker:
         if not isinstance(deployer, Deployer):
             return Outcome(state=State.REFUSED, detail="the inventory names no deployer endpoint")
         before = await deployer.release()
-        build = go.step.parameters.get(name) or before.previous_build
-        if build is None:
-            return Outcome(
-                state=State.REFUSED, detail="neither a rollback contract nor the node names a build to go back to"
-            )
+        build = go.step.parameters[name]
         if go.resumed and deployer.traits.effect is Effect.AT_MOST_ONCE and before.build_hash != build:
             return Outcome(state=State.UNKNOWN, detail="an earlier request may still be at work: it is not sent twice")
         if before.build_hash != build:
             reply = await deployer.rollback(build, incident=go.incident.id, request=key_of(go, name))
             if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:
                 return of_reply(reply)
-        after = await deployer.release()
+        try:
+            after = await deployer.release()
+        except NodeError as error:
+            return Outcome(state=State.UNKNOWN, detail=f"rollback asked for, and the node cannot be read: {error}")
         where = Where(
             incident=go.incident.number,
             node=name,

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 
-from bot.domain.inventory import Capability, Node
+from bot.domain.authority import BOT
+from bot.domain.inventory import Capability, Node, same_key
+from bot.domain.playbook import Verb
 from bot.domain.target import Answer, State, prove, short, window
 from bot.domain.work import Result, Work
-from bot.errors import NodeBroken, NodeRefused
+from bot.errors import NoAnswer, NodeBroken, NodeError
 from bot.flows import respond
 from bot.ledger import Ledger
 from bot.ports import Fleet, Signer
@@ -35,13 +37,22 @@ class Unfreezer:
         signer = self._fleet.reach(node, Capability.SIGNER)
         if not isinstance(signer, Signer):
             return Outcome(state=State.REFUSED, detail="the inventory names no signer endpoint")
+        track = go.incident.tracks.get(Verb.FREEZE, {}).get(name)
+        if go.resumed and track is not None and track.detail.startswith(f"{go.step.id}:"):
+            return await self._signs_again(node, signer)  # the request may have left before we were cut off
         if (why := await self._still_silent(node, signer)) is not None:
             return Outcome(state=State.REFUSED, detail=why)
         if (why := await self._protected(go, node, signer)) is not None:
             return Outcome(state=State.REFUSED, detail=why)
-        reply = await signer.unfreeze(node.keys, incident=go.incident.id, request=key_of(go, name))
+        command = respond.Release(by=BOT, incident=go.incident.number, step=go.step.id, node=name)
+        if (why := await self._ledger.decide(respond.release, command)) is not None:
+            return Outcome(state=State.REFUSED, detail=why)
+        try:
+            reply = await signer.unfreeze(node.keys, incident=go.incident.id, request=key_of(go, name))
+        except (NoAnswer, NodeBroken) as error:
+            return Outcome(state=State.UNKNOWN, detail=str(error))
         if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:
-            state = State.UNKNOWN if reply.answer is Answer.UNKNOWN else State.FAILED
+            state = {Answer.UNKNOWN: State.UNKNOWN, Answer.REFUSED: State.REFUSED}.get(reply.answer, State.FAILED)
             return Outcome(state=state, detail=reply.detail)
         return await self._signs_again(node, signer)
 
@@ -57,7 +68,7 @@ class Unfreezer:
 
     async def _protected(self, go: respond.Go, node: Node, signer: Signer) -> str | None:
         """Say why not, unless slashing protection is at or above the highest signature that was captured."""
-        captured = {key: go.incident.highest[key] for key in node.keys if key in go.incident.highest}
+        captured = {key: high for key in map(same_key, node.keys) if (high := go.incident.highest.get(key)) is not None}
         if not captured:
             return None
         content = await signer.slashing_protection()
@@ -70,8 +81,8 @@ class Unfreezer:
         await self._keeper.keep(where, what="slashing-protection", media_type="application/json", chunks=once(content))
         have = highest_signed(content)
         for key, highest in captured.items():
-            if have.get(key.lower(), -1) < highest:
-                level = have.get(key.lower())
+            level = have.get(key)
+            if level is None or level < highest:
                 return f"slashing protection of {short(key)} is at {level}, below the captured signature {highest}"
         return None
 
@@ -79,7 +90,7 @@ class Unfreezer:
         """Read back that the keys sign again."""
         try:
             sample = await signer.sample(node.keys)
-        except (NodeRefused, NodeBroken) as error:
+        except NodeError as error:
             return Outcome(state=State.UNKNOWN, detail=f"unfreeze acknowledged, read-back failed: {error}")
         still = [k for k in node.keys if (r := sample.keys.get(k)) is None or not r.signing]
         if still:
@@ -100,7 +111,7 @@ def highest_signed(interchange: bytes) -> Mapping[str, int]:
         for entry in tree["data"]:
             slots = [int(block["slot"]) for block in entry.get("signed_blocks", [])]
             epochs = [int(a["target_epoch"]) for a in entry.get("signed_attestations", [])]
-            found[str(entry["pubkey"]).lower()] = max([*slots, *epochs], default=-1)
+            found[same_key(str(entry["pubkey"]))] = max([*slots, *epochs], default=-1)
     except (ValueError, KeyError, TypeError) as error:
         raise NodeBroken(f"the slashing-protection export cannot be read ({error})") from error
     return found

@@ -38,7 +38,12 @@ def build(
     web.router.routes.append(
         Route("/v1/alertmanager", Webhook(ledger, credentials_of(settings)).receive, methods=["POST"])
     )
-    access = Access(lambda token: tokens.person_of(token, time.time()), open_to_all=open_to_all)
+
+    async def person_of(token: str) -> str | None:
+        person = await tokens.person_of(token, time.time())
+        return person if person in ledger.world.config.team.people else None  # who left has no access any more
+
+    access = Access(person_of, open_to_all=open_to_all)
     web.include_router(api.router(ledger, access, tokens.stats))
     web.include_router(console.router(ledger, live=live, allowed=access))
     _login(web, tokens)
