@@ -479,7 +479,8 @@ def waive(book: Book, command: Waive) -> Incident:
         raise Invalid("Say why: `waive capture seq-03 its disk is gone`.", where="reason")
     for node in named_targets(book, incident, command.verb, command.targets):
         state = incident.state(command.verb, node)
-        if state not in {None, State.HELD, State.FAILED, State.REFUSED, State.UNKNOWN} or command.verb is Verb.FREEZE:
+        over = state in {None, State.HELD, State.FAILED, State.REFUSED, State.UNKNOWN}
+        if not over or command.verb is Verb.FREEZE or incident.waiting_for(node, command.verb):
             raise Refused(f"{command.verb} of {node} is {state or 'not asked'}: that cannot be waived.")
         incident = book.write(incident, j.Waived(verb=command.verb, node=node, reason=command.reason.strip()))
     return incident

@@ -1,4 +1,4 @@
-"""Defects found in review: each test says what must hold; those that fail today show a bug."""
+"""What an adversarial review found: each test says what must hold however things go wrong."""
 
 import asyncio
 from collections.abc import Sequence
@@ -526,10 +526,9 @@ async def test_a_failed_capture_is_waived_by_the_ic_or_the_evidence_lead_and_the
     spine: Room,
 ) -> None:
     await opened(spine, "s01")
-    await spine.run(Verb.FREEZE, State.VERIFIED)
-    await spine.run(Verb.CAPTURE, State.FAILED)
-    await spine.advance()
-    await spine.run(Verb.ISOLATE, State.VERIFIED)
+    for verb, state in ((Verb.FREEZE, State.VERIFIED), (Verb.CAPTURE, State.FAILED), (Verb.ISOLATE, State.VERIFIED)):
+        await spine.run(verb, state)
+        await spine.advance()
     spine.clock.go(minutes=6)
     assert not (await spine.advance()).symptom
     waive = respond.Waive(by=person("cyn"), incident=1, verb=Verb.CAPTURE, targets=("s01",), reason="its disk is gone")
