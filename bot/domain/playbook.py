@@ -45,10 +45,14 @@ class OnlyIf(StrEnum):
 
 
 class OnFailure(StrEnum):
-    """What a failed step does to the rest: page people and go on, or hold the steps that follow."""
+    """What a failed target does besides being told in the channel.
+
+    `page` pages all hands, `hold` keeps the steps that follow from that target until people act, `go-on` does neither.
+    """
 
     PAGE = "page"
     HOLD = "hold"
+    GO_ON = "go-on"
 
 
 class Pages(StrEnum):
@@ -84,3 +88,7 @@ class Playbook:
     summary: str
     steps: tuple[PlannedStep, ...]
     page: Pages = Pages.PRIMARY
+
+    def step(self, verb: Verb) -> PlannedStep | None:
+        """Return the playbook's line about a verb, or None when it has none."""
+        return next((planned for planned in self.steps if planned.step is verb), None)

@@ -20,7 +20,6 @@ class Runbook:
     """One alert's single source: its rule, its severity and what the bot may do about it.
 
     `safety` marks conflicting signatures or signer misbehaviour, the only ones that may freeze automatically.
-    `raises` says that this alert, while firing, raises an open SEV-2 to SEV-1.
     """
 
     alert: str

@@ -6,6 +6,7 @@ from typing import ClassVar
 from bot.domain import journal as j
 from bot.domain.authority import Power
 from bot.domain.incident import Incident
+from bot.domain.playbook import Pages
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import Invalid, NotFound, Refused
@@ -13,7 +14,7 @@ from bot.flows.book import Book, Command
 
 
 def gather(book: Book, incident: Incident, *, reason: str) -> Incident:
-    """Assign unfilled roles from on-call and page whom the severity pages: all hands, the primary, or nobody."""
+    """Assign unfilled roles from on-call and page whom the playbook pages: all hands, the primary, or nobody."""
     team = book.config.team
     if incident.severity is not Severity.SEV3:
         for role in Role:
@@ -24,10 +25,12 @@ def gather(book: Book, incident: Incident, *, reason: str) -> Incident:
                 incident = book.write(incident, j.RoleTaken(role=role, person=person, how="assigned"))
             else:
                 incident = book.write(incident, j.RoleAsked(role=role, reason="nobody is on call for it"))
-    if incident.severity is Severity.SEV1:
+    playbook = book.config.playbooks.get(incident.playbook)
+    pages = playbook.page if playbook else Pages.ALL_HANDS
+    if pages is Pages.ALL_HANDS:
         halted = " Automation is halted: freeze by hand." if book.watch().halted else ""
         return page(book, incident, all_hands(book), reason=reason + halted)
-    if incident.severity is Severity.SEV2:
+    if pages is Pages.PRIMARY:
         return page(book, incident, all_hands(book)[:1], reason=reason)
     return incident
 

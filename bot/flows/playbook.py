@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from bot.domain import journal as j
 from bot.domain.incident import Incident
 from bot.domain.inventory import Capability
-from bot.domain.playbook import Needs, OnlyIf, PlannedStep, Targets, Verb
+from bot.domain.playbook import Needs, OnFailure, OnlyIf, PlannedStep, Playbook, Targets, Verb
 from bot.domain.target import State
 from bot.flows.book import Book, Command
 from bot.flows.people import all_hands, page
-from bot.flows.respond import CAPABILITY, has_contract, plan
+from bot.flows.respond import BAD, CAPABILITY, has_contract, plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def advance(book: Book, command: Advance) -> Next:
     at: datetime | None = None
     symptom = False
     for planned in playbook.steps:
-        ready = _ready(incident, planned)
+        ready = _ready(incident, planned, playbook)
         if not ready:
             continue
         if planned.wait is not None and incident.opened_at is not None:
@@ -70,7 +70,7 @@ def _wait(book: Book, planned: PlannedStep) -> timedelta:
     return planned.wait / book.config.policy.scale
 
 
-def _ready(incident: Incident, planned: PlannedStep) -> tuple[str, ...]:
+def _ready(incident: Incident, planned: PlannedStep, playbook: Playbook) -> tuple[str, ...]:
     """Return the targets for which nothing was done or decided yet and whose predecessor has ended."""
     if planned.targets is Targets.NONE:
         done = any(step.verb is planned.step for step in incident.steps.values())
@@ -87,9 +87,16 @@ def _ready(incident: Incident, planned: PlannedStep) -> tuple[str, ...]:
         and not incident.waiting_for(node, planned.step)
         and (planned.after is None or _ended(incident, planned.after, node))
         and not _undone(incident, planned.step, node)
+        and not _held_back(incident, playbook, planned.after, node)
         and not (planned.step is Verb.ISOLATE and incident.state(Verb.FREEZE, node) is State.HELD)
         and not (planned.step is Verb.ROLLBACK and not _captured(incident, node))
     )
+
+
+def _held_back(incident: Incident, playbook: Playbook, before: Verb | None, node: str) -> bool:
+    """Tell whether the step before failed for this target and its playbook says: hold what follows."""
+    planned = playbook.step(before) if before else None
+    return planned is not None and planned.on_failure is OnFailure.HOLD and incident.state(planned.step, node) in BAD
 
 
 _OPPOSITE = {Verb.FREEZE: Verb.UNFREEZE, Verb.ISOLATE: Verb.RESTORE}

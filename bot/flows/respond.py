@@ -10,7 +10,7 @@ from bot.domain import journal as j
 from bot.domain.authority import Power
 from bot.domain.incident import Incident, Status, Step, StepState
 from bot.domain.inventory import Capability, Node
-from bot.domain.playbook import Needs, Verb
+from bot.domain.playbook import Needs, OnFailure, Verb
 from bot.domain.roles import Role
 from bot.domain.target import State, Track
 from bot.errors import Halted, Invalid, NotFound, Refused
@@ -397,7 +397,13 @@ def finish(book: Book, command: Finish) -> Incident:
     states = [incident.state(step.verb, n) or State.UNKNOWN for n in step.targets]
     counts = {state: states.count(state) for state in State if state in states}
     summary = ", ".join(f"{count} {state}" for state, count in counts.items()) or "done"
-    return book.write(incident, j.StepFinished(step=step.id, verb=step.verb, summary=summary))
+    incident = book.write(incident, j.StepFinished(step=step.id, verb=step.verb, summary=summary))
+    playbook = book.config.playbooks.get(incident.playbook)
+    planned = playbook.step(step.verb) if playbook else None
+    bad = tuple(n for n in step.targets if incident.state(step.verb, n) in BAD)
+    if bad and planned is not None and planned.on_failure is OnFailure.PAGE and step.verb is not Verb.FREEZE:
+        return page(book, incident, all_hands(book), reason=f"{step.verb} failed on {_names(bad)}: {summary}")
+    return incident  # a freeze that is not in force has paged with its report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,10 +51,13 @@ async def run_step(ledger: Ledger, work: Work, act: Act) -> Result:
 
 async def _fan_out(ledger: Ledger, work: Work, go: respond.Go, act: Act) -> None:
     gate = asyncio.Semaphore(AT_ONCE)
+    playbook = ledger.world.config.playbooks.get(go.incident.playbook)
+    planned = playbook.step(go.step.verb) if playbook else None
+    limit = planned.timeout.total_seconds() if planned else None
 
     async def one(node: str) -> TargetReport:
         async with gate:
-            outcome = await guarded(act, go, node)
+            outcome = await guarded(act, go, node, limit=limit)
         return TargetReport(
             node=node, state=outcome.state, detail=outcome.detail, item=outcome.item, already=outcome.already
         )
@@ -80,10 +83,13 @@ async def report(ledger: Ledger, go: respond.Go, reports: Sequence[TargetReport]
     await ledger.decide(respond.report, command, holding=holding)
 
 
-async def guarded(act: Act, go: respond.Go, node: str) -> Outcome:
-    """Run one call and translate what it raises: unknown is not failure."""
+async def guarded(act: Act, go: respond.Go, node: str, *, limit: float | None = None) -> Outcome:
+    """Run one target's calls, for at most `limit` seconds, and translate what they raise: unknown is not failure."""
     try:
-        return await act(go, node)
+        async with asyncio.timeout(limit):
+            return await act(go, node)
+    except TimeoutError:
+        return Outcome(state=State.UNKNOWN, detail=f"no outcome within the playbook's {limit:g} s")
     except NodeError as error:
         return Outcome(state=state_of(error), detail=str(error))
     except (Stale, NotCommitted):

@@ -7,10 +7,11 @@ import pytest
 
 from bot.domain import journal as j
 from bot.domain.authority import BOT, Actor
+from bot.domain.config import Config
 from bot.domain.incident import Incident, Status
 from bot.domain.inventory import RollbackContract
 from bot.domain.journal import TargetReport
-from bot.domain.playbook import Verb
+from bot.domain.playbook import OnFailure, Pages, Verb
 from bot.domain.policy import FreezeBudget, Policy
 from bot.domain.severity import Severity
 from bot.domain.target import State
@@ -309,3 +310,35 @@ async def test_an_interrupted_step_goes_on_with_what_has_no_outcome(spine: Room)
     first = await spine.decide(respond.begin, begin)
     again = await spine.decide(respond.begin, begin)
     assert (first.resumed, again.resumed, again.targets) == (False, True, ("s01",))
+
+
+def _with_step(verb: Verb, **change: object) -> Config:
+    base = config()
+    book = base.playbooks["sev1"]
+    steps = tuple(replace(s, **change) if s.step is verb else s for s in book.steps)  # type: ignore[arg-type]
+    return replace(base, playbooks={**base.playbooks, "sev1": replace(book, steps=steps)})
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "pages", "follows"),
+    [(OnFailure.PAGE, True, True), (OnFailure.HOLD, False, False), (OnFailure.GO_ON, False, True)],
+)
+async def test_a_failed_step_does_what_the_playbook_says(
+    tmp_path: Path, on_failure: OnFailure, pages: bool, follows: bool
+) -> None:
+    async with room(tmp_path, _with_step(Verb.CAPTURE, on_failure=on_failure)) as spine:
+        await opened(spine, "s01")
+        await spine.run(Verb.FREEZE, State.VERIFIED)
+        await spine.advance()
+        await spine.run(Verb.CAPTURE, State.FAILED)
+        await spine.advance()
+        assert ("capture failed on s01" in (await spine.last(j.Paged)).reason) is pages
+        assert (await spine.incident()).waiting_for("s01", Verb.ISOLATE) is follows
+
+
+async def test_the_playbook_says_whom_an_incident_pages(tmp_path: Path) -> None:
+    base = config()
+    quiet = {**base.playbooks, "sev1": replace(base.playbooks["sev1"], page=Pages.PRIMARY)}
+    async with room(tmp_path, replace(base, playbooks=quiet)) as spine:
+        await spine.receive(alert(signer="s01"))
+        assert (await spine.last(j.Paged)).people == ("ada",)

@@ -1,5 +1,6 @@
 """Freezing against signers that obey, lie, stay silent or come back: what is said must be what is proven."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from bot.domain.work import Again, Done, Work
 from bot.errors import NoAnswer, NotReached
 from bot.flows import approve, halt, respond
 from bot.steps.evidence import Keeper
+from bot.steps.fanout import Outcome, guarded
 from bot.steps.freeze import Freezer
 from bot.vault.folder import Folder
 from tests.fakes import DeafSigner, FakeSigner, Room, alert, person
@@ -223,3 +225,12 @@ async def test_a_watch_that_looked_before_the_unfreeze_does_not_freeze_again_on_
             respond.report, respond.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=late)
         )
         assert await play.state() is None
+
+
+async def test_a_target_that_takes_longer_than_the_playbook_allows_is_unknown() -> None:
+    async def never(_go: respond.Go, _node: str) -> Outcome:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    outcome = await guarded(never, None, "s01", limit=0.01)  # type: ignore[arg-type]
+    assert (outcome.state, outcome.detail) == (State.UNKNOWN, "no outcome within the playbook's 0.01 s")
