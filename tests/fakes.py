@@ -53,7 +53,7 @@ class FrozenClock:
 def node(name: str, *, avs: str = "sequencer", driver: str = "sidecar", **more: Any) -> Node:
     """Return a node with one key of its own and all capabilities."""
     endpoint = Endpoint(driver=driver, url=f"http://127.0.0.1:9000/{name}")
-    reach = {c: endpoint for c in (Capability.SIGNER, Capability.ROUTER, Capability.DEPLOYER, Capability.RECORDER)}
+    reach = dict.fromkeys((Capability.SIGNER, Capability.ROUTER, Capability.DEPLOYER, Capability.RECORDER), endpoint)
     given: dict[str, Any] = {
         "keys": (f"0x{name}",),
         "cohort": Cohort.FLEET,

@@ -44,7 +44,7 @@ WORDS: Mapping[State, str] = {
     State.UNKNOWN: "unknown",
     State.WAIVED: "waived",
 }
-_SIGNING = {State.UNKNOWN: "unknown: treat as signing", State.FAILED: "failed: not stopped"}
+_SIGNING = {State.UNKNOWN: "unknown: treat as signing", State.FAILED: "failed: not in force"}
 _ORDER = (
     State.FAILED,
     State.UNKNOWN,

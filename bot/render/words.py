@@ -126,7 +126,7 @@ _PROVEN = {
     Verb.COMMUNICATE: "told",
 }
 _NOT_IN_FORCE = {
-    Verb.FREEZE: "not stopped",
+    Verb.FREEZE: "not in force",
     Verb.UNFREEZE: "not signing",
     Verb.ISOLATE: "still in traffic",
     Verb.RESTORE: "still out of traffic",

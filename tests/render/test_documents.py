@@ -221,6 +221,6 @@ def test_a_clock_that_runs_ahead_is_said(night: tuple[Written, ...], config: Con
 
 def test_the_course_of_a_target_is_told_whole(incident: Incident, night: tuple[Written, ...], config: Config) -> None:
     text = postmortem(incident, night, config, later(incident, hours=1))
-    assert "asked → answered yes → proven → not stopped → proven stopped" in text
+    assert "asked → answered yes → proven → not in force → proven stopped" in text
     assert "held for a person → asked → back on the last good build" in text
     assert State.UNKNOWN.next_means in text

@@ -110,7 +110,7 @@ def test_a_proof_is_told_with_its_reason_and_item(config: Config) -> None:
     entry = j.TargetsReported(step="freeze-1", verb=Verb.FREEZE, reports=(proof, lie))
     text = said(entry, config)
     assert text == (
-        "Freeze: seq-01 proven stopped (counter flat for 12 s) [ev-7-1]; seq-02 not stopped (counter rose 3 to 4)"
+        "Freeze: seq-01 proven stopped (counter flat for 12 s) [ev-7-1]; seq-02 not in force (counter rose 3 to 4)"
     )
 
 
