@@ -6,6 +6,7 @@ Acts that arrive while one commit is under way are run together, each in its own
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -74,6 +75,7 @@ class Writer:
         failures: list[tuple[Future[Any], BaseException]] = []
         try:
             with self._engine.connect() as connection, connection.begin():
+                before = _changes(connection)
                 for act, future in batch:
                     try:
                         answers.append((future, _apart(connection, act)))
@@ -83,6 +85,7 @@ class Writer:
                         failures.append((future, error))
                     except Exception as error:  # noqa: BLE001 - the act's own answer, handed to whoever asked
                         failures.append((future, error))
+                changed = _changes(connection) > before
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing of this batch is stored: say so to each
             sentence = f"the database could not commit ({type(error).__name__}: {str(error).splitlines()[0]})"
             for _, future in batch:
@@ -92,7 +95,7 @@ class Writer:
             future.set_exception(failure)
         for future, value in answers:
             future.set_result(value)
-        if answers:
+        if changed:  # an empty claim is no news: announcing it would wake the worker to claim again, for ever
             self._committed()
 
 
@@ -115,3 +118,9 @@ def _apart(connection: Connection, act: Callable[[Connection], T]) -> T:
         raise
     connection.exec_driver_sql("RELEASE act")
     return value
+
+
+def _changes(connection: Connection) -> int:
+    """Return how many rows this connection has changed since it was opened."""
+    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return raw.total_changes
