@@ -23,7 +23,7 @@ from bot.domain.config import Config
 from bot.domain.journal import WorkBuried
 from bot.domain.work import Work
 from bot.errors import Misconfigured
-from bot.flows import respond
+from bot.flows import outcomes
 from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.monitoring.prometheus import Prometheus
@@ -96,7 +96,7 @@ class App:
         if work.incident is not None:
             entry = WorkBuried(work=work.key, kind=work.kind, reason=why[:500])
             about = {key: work.body[key] for key in ("step", "node") if key in work.body}
-            await self.ledger.decide(respond.bury, respond.Bury(by=BOT, incident=work.incident, entry=entry, **about))
+            await self.ledger.decide(outcomes.bury, outcomes.Bury(by=BOT, incident=work.incident, entry=entry, **about))
 
 
 def secret_of(reference: str) -> str:

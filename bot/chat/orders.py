@@ -13,7 +13,7 @@ from bot.domain.incident import Incident
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound
-from bot.flows import approve, halt, intake, people, resolve, respond, status
+from bot.flows import approve, halt, intake, outcomes, people, resolve, respond, status
 from bot.render import timeline
 
 SHOWN = 15
@@ -145,8 +145,8 @@ class Orders:
         )
 
     async def _contained(self, caller: Caller, order: Order) -> Answer:
-        command = respond.Contain(by=caller.by, incident=order.incident or 0, reason=order.text)
-        incident = await self._ledger.decide(respond.contain, command)
+        command = outcomes.Contain(by=caller.by, incident=order.incident or 0, reason=order.text)
+        incident = await self._ledger.decide(outcomes.contain, command)
         return say(f"🛡️ {incident.id} is contained on your word; the journal says that it is not proven.")
 
     async def _note(self, caller: Caller, order: Order) -> Answer:

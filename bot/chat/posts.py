@@ -6,7 +6,7 @@ from bot.chat import messages, rooms
 from bot.chat.outbox import Desk, again
 from bot.domain import journal as j
 from bot.domain.work import Dead, Done, Result, Work
-from bot.flows.respond import POWER
+from bot.flows.rules import POWER
 
 LINK_WAIT = timedelta(seconds=5)
 """So long an announcement waits for the channel that it leads to."""

@@ -16,7 +16,7 @@ from bot.domain.target import State
 from bot.errors import Invalid
 from bot.flows import approve as approvals
 from bot.flows import halt as switch
-from bot.flows import intake, people, resolve, respond, status
+from bot.flows import intake, outcomes, people, resolve, respond, status
 from bot.flows.book import Command
 from bot.ledger import Flow
 from bot.render import timeline
@@ -176,7 +176,7 @@ def status_(
 def contained(incident: Id, words: Annotated[list[str], typer.Argument(metavar="REASON...")]) -> None:
     """Say as IC that it is contained though the bot cannot prove it."""
     text = " ".join(words)
-    _decide(incident, lambda a, n: (respond.contain, respond.Contain(by=me(a), incident=n, reason=text)))
+    _decide(incident, lambda a, n: (outcomes.contain, outcomes.Contain(by=me(a), incident=n, reason=text)))
 
 
 @app.command(name="resolve")

@@ -11,7 +11,8 @@ from bot.domain.target import State
 from bot.errors import NotFound, Refused
 from bot.flows.book import Book, Command, authorise
 from bot.flows.people import must_be_live
-from bot.flows.respond import AFTERWARDS, POWER, Request, digest_of, plan, request
+from bot.flows.respond import Request, plan, request
+from bot.flows.rules import AFTERWARDS, POWER, digest_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,10 @@ from bot.domain.inventory import Capability
 from bot.domain.playbook import Needs, OnFailure, OnlyIf, PlannedStep, Playbook, Targets, Verb
 from bot.domain.target import State
 from bot.flows.book import Book, Command
+from bot.flows.outcomes import BAD
 from bot.flows.people import all_hands, page
-from bot.flows.respond import BAD, CAPABILITY, has_contract, plan
+from bot.flows.respond import plan
+from bot.flows.rules import CAPABILITY, has_contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from bot.domain.authority import BOT
 from bot.domain.work import Done, Result, Work
-from bot.flows import respond, status
+from bot.flows import outcomes, respond, status
 from bot.ledger import Ledger
 from bot.render import documents
 
@@ -27,6 +27,6 @@ class Communicator:
             command = status.GiveStatus(by=BOT, incident=work.incident, text=text, audience=status.STAKEHOLDERS)
             await self._ledger.decide(status.give, command, holding=work)
         await self._ledger.decide(
-            respond.finish, respond.Finish(by=BOT, incident=work.incident, step=step), holding=work
+            outcomes.finish, outcomes.Finish(by=BOT, incident=work.incident, step=step), holding=work
         )
         return Done()

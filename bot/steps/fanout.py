@@ -9,7 +9,7 @@ from bot.domain.journal import TargetReport
 from bot.domain.target import Answer, Reply, State
 from bot.domain.work import Done, Result, Work
 from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotCommitted, NotReached, Stale
-from bot.flows import respond
+from bot.flows import outcomes, respond
 from bot.ledger import Ledger
 
 FLUSH = 0.1
@@ -45,7 +45,7 @@ async def run_step(ledger: Ledger, work: Work, act: Act) -> Result:
     if go.off is not None:
         return Done(note=go.off)
     await _fan_out(ledger, work, go, act)
-    await ledger.decide(respond.finish, respond.Finish(by=BOT, incident=work.incident, step=step), holding=work)
+    await ledger.decide(outcomes.finish, outcomes.Finish(by=BOT, incident=work.incident, step=step), holding=work)
     return Done()
 
 
@@ -77,10 +77,10 @@ async def _fan_out(ledger: Ledger, work: Work, go: respond.Go, act: Act) -> None
 
 async def report(ledger: Ledger, go: respond.Go, reports: Sequence[TargetReport], *, holding: Work) -> None:
     """Write outcomes down."""
-    command = respond.Report(
+    command = outcomes.Report(
         by=BOT, incident=go.incident.number, step=go.step.id, verb=go.step.verb, reports=tuple(reports)
     )
-    await ledger.decide(respond.report, command, holding=holding)
+    await ledger.decide(outcomes.report, command, holding=holding)
 
 
 async def guarded(act: Act, go: respond.Go, node: str, *, limit: float | None = None) -> Outcome:

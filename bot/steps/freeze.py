@@ -14,7 +14,7 @@ from bot.domain.playbook import Verb
 from bot.domain.target import Answer, Effect, KeyReading, Proof, Reply, Sample, State, Track, prove
 from bot.domain.work import Again, Done, Result, Work
 from bot.errors import Misconfigured, NodeError, NotReached
-from bot.flows import respond
+from bot.flows import outcomes, respond
 from bot.ledger import Ledger
 from bot.ports import Fleet, Signer
 from bot.steps.evidence import Keeper, Where
@@ -120,10 +120,10 @@ class Freezer:
 
     async def _report(self, work: Work, node: str, track: Track, proof: Proof, item: str | None = None) -> None:
         report = TargetReport(node=node, state=proof.state, detail=proof.why, item=item, watched=True)
-        command = respond.Report(
+        command = outcomes.Report(
             by=BOT, incident=work.incident or 0, step=track.step, verb=Verb.FREEZE, reports=(report,)
         )
-        await self._ledger.decide(respond.report, command, holding=work)
+        await self._ledger.decide(outcomes.report, command, holding=work)
 
     async def _keep_if_possible(
         self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof

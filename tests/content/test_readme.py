@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from bot.cli import app
 from bot.domain.policy import FreezeBudget
-from bot.flows.respond import CONTRACT_AGE
+from bot.flows.rules import CONTRACT_AGE
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

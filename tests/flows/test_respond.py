@@ -16,7 +16,7 @@ from bot.domain.policy import FreezeBudget, Policy
 from bot.domain.severity import Severity
 from bot.domain.target import State
 from bot.errors import Halted, Invalid, NotFound, Refused
-from bot.flows import approve, halt, intake, people, respond
+from bot.flows import approve, halt, intake, outcomes, people, respond
 from tests.fakes import Room, alert, config, node, person, room, with_nodes
 
 
@@ -125,24 +125,24 @@ async def test_contained_when_every_suspect_is_proven_and_reopened_when_a_proof_
     await opened(spine, "s01")
     await spine.run(Verb.FREEZE, State.ACKNOWLEDGED)
     assert (await spine.incident()).status is Status.OPEN
-    await spine.decide(respond.report, _report("s01", State.VERIFIED, "flat"))
+    await spine.decide(outcomes.report, _report("s01", State.VERIFIED, "flat"))
     assert (await spine.incident()).status is Status.CONTAINED
-    await spine.decide(respond.report, _report("s01", State.FAILED, "counter rose 5 to 6"))
+    await spine.decide(outcomes.report, _report("s01", State.FAILED, "counter rose 5 to 6"))
     incident = await spine.incident()
     assert incident.status is Status.OPEN
     assert "no longer proven on s01: counter rose" in (await spine.last(j.Paged)).reason
 
 
-def _report(name: str, state: State, detail: str) -> respond.Report:
+def _report(name: str, state: State, detail: str) -> outcomes.Report:
     reports = (TargetReport(node=name, state=state, detail=detail, watched=True),)
-    return respond.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=reports)
+    return outcomes.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=reports)
 
 
 async def test_the_ic_may_say_contained_with_a_reason(spine: Room) -> None:
     await opened(spine, "s01")
     with pytest.raises(Refused, match="Only the Incident Commander"):
-        await spine.decide(respond.contain, respond.Contain(by=person("cyn"), incident=1, reason="power cut"))
-    await spine.decide(respond.contain, respond.Contain(by=person("ada"), incident=1, reason="power cut"))
+        await spine.decide(outcomes.contain, outcomes.Contain(by=person("cyn"), incident=1, reason="power cut"))
+    await spine.decide(outcomes.contain, outcomes.Contain(by=person("ada"), incident=1, reason="power cut"))
     assert (await spine.incident()).status is Status.CONTAINED
 
 

@@ -20,7 +20,7 @@ from bot.domain.severity import Severity
 from bot.domain.target import Answer, KeyReading, Release, Reply, Sample, State
 from bot.domain.work import Dead
 from bot.errors import Misconfigured, NotReached, Refused
-from bot.flows import approve, halt, intake, people, resolve, respond
+from bot.flows import approve, halt, intake, outcomes, people, resolve, respond
 from bot.steps.evidence import Keeper
 from bot.steps.freeze import Freezer
 from bot.steps.rollback import Rollbacker
@@ -40,7 +40,7 @@ async def opened(spine: Room, *signers: str) -> None:
 
 async def told(spine: Room, name: str, state: State, *, step: str = "freeze-1", verb: Verb = Verb.FREEZE) -> None:
     reports = (TargetReport(node=name, state=state, detail=f"{state} now", watched=True),)
-    await spine.decide(respond.report, respond.Report(by=BOT, incident=1, step=step, verb=verb, reports=reports))
+    await spine.decide(outcomes.report, outcomes.Report(by=BOT, incident=1, step=step, verb=verb, reports=reports))
 
 
 async def two(spine: Room, verb: Verb, *targets: str) -> None:
@@ -118,7 +118,7 @@ async def test_a_buried_step_does_not_keep_people_from_freezing_or_resolving(spi
     (work,) = await spine.due("step.freeze")
     await spine.claims.finish(work, Dead(why="OSError: disk full"))
     entry = j.WorkBuried(work=work.key, kind=work.kind, reason="OSError: disk full")
-    await spine.decide(respond.bury, respond.Bury(by=BOT, incident=1, entry=entry, step="freeze-1"))
+    await spine.decide(outcomes.bury, outcomes.Bury(by=BOT, incident=1, entry=entry, step="freeze-1"))
     assert "given up: OSError: disk full" in (await spine.last(j.Paged)).reason
     done = await spine.decide(respond.request, ask("cyn", Verb.FREEZE, "s01"))
     assert done.step is not None, done.text
@@ -169,7 +169,7 @@ async def test_one_broken_target_does_not_keep_the_others_from_being_frozen(spin
 async def test_a_revoked_proof_reopens_what_the_ic_called_contained(spine: Room) -> None:
     await opened(spine, "s01", "s02")
     await spine.run(Verb.FREEZE, State.VERIFIED)
-    await spine.decide(respond.contain, respond.Contain(by=person("ada"), incident=1, reason="power of s02 cut"))
+    await spine.decide(outcomes.contain, outcomes.Contain(by=person("ada"), incident=1, reason="power of s02 cut"))
     await told(spine, "s01", State.FAILED)
     assert (await spine.incident()).status is Status.OPEN
 
@@ -497,7 +497,7 @@ async def test_a_buried_unfreeze_does_not_silence_the_watch_over_the_freeze(spin
     await begin(spine, "unfreeze-1")
     (work,) = await spine.due("step.unfreeze")
     entry = j.WorkBuried(work=work.key, kind=work.kind, reason="Misconfigured: the token cannot be read")
-    await spine.decide(respond.bury, respond.Bury(by=BOT, incident=1, entry=entry, step="unfreeze-1"))
+    await spine.decide(outcomes.bury, outcomes.Bury(by=BOT, incident=1, entry=entry, step="unfreeze-1"))
     await spine.claims.finish(work, Dead(why=entry.reason))
     spine.clock.go(hours=1)
     await told(spine, "s01", State.FAILED)  # the watch sees signatures

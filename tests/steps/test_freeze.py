@@ -16,7 +16,7 @@ from bot.domain.playbook import Verb
 from bot.domain.target import Reply, Sample, State
 from bot.domain.work import Again, Done, Work
 from bot.errors import NoAnswer, NotReached
-from bot.flows import approve, halt, respond
+from bot.flows import approve, halt, outcomes, respond
 from bot.steps.evidence import Keeper
 from bot.steps.fanout import Outcome, guarded
 from bot.steps.freeze import Freezer
@@ -222,7 +222,7 @@ async def test_a_watch_that_looked_before_the_unfreeze_does_not_freeze_again_on_
     for state in (State.VERIFIED, State.UNKNOWN, State.FAILED):
         late = (TargetReport(node="s01", state=state, detail="an old look", watched=True),)
         await spine.decide(
-            respond.report, respond.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=late)
+            outcomes.report, outcomes.Report(by=BOT, incident=1, step="freeze-1", verb=Verb.FREEZE, reports=late)
         )
         assert await play.state() is None
 
