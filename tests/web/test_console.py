@@ -187,7 +187,17 @@ async def test_out_of_traffic_is_not_called_stopped(spine: Room, client: httpx.A
     await spine.decide(respond.request, asked)
     await spine.run(Verb.ISOLATE, State.VERIFIED)
     text = words(await client.get("/console"))
-    assert "1 of 3 targets proven stopped; 2 only out of traffic" in text
+    assert "1 of 3 targets proven stopped; open: s02, s03" in text  # signatures are the danger here
+
+
+async def test_where_no_signature_is_in_danger_out_of_traffic_is_told_as_such(
+    spine: Room, client: httpx.AsyncClient
+) -> None:
+    await spine.receive(alert("AVSDeadlineMissRateHigh", signer="s02"))
+    asked = respond.Request(by=person("ada"), incident=1, verb=Verb.ISOLATE, targets=("s02",))
+    await spine.decide(respond.request, asked)
+    await spine.run(Verb.ISOLATE, State.VERIFIED)
+    assert "0 of 1 target proven stopped; 1 only out of traffic" in words(await client.get("/console"))
 
 
 async def test_a_fragment_is_the_changing_part_alone(spine: Room, client: httpx.AsyncClient) -> None:
