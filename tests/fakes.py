@@ -20,7 +20,7 @@ from bot.domain.roles import Role
 from bot.domain.target import Answer, Effect, KeyReading, Release, Reply, Sample, State
 from bot.domain.team import Person, Shift, Team
 from bot.domain.work import Work
-from bot.flows import intake, playbook, respond
+from bot.flows import intake, outcomes, playbook, respond
 from bot.flows.book import Command, World
 from bot.ledger import Flow, Ledger
 from bot.ports import Traits
@@ -157,9 +157,9 @@ class Room:
             go = await self.decide(respond.begin, respond.Begin(by=BOT, incident=number, step=step.id))
             reports = tuple(TargetReport(node=n, state=state, detail=detail) for n in go.targets)
             await self.decide(
-                respond.report, respond.Report(by=BOT, incident=number, step=step.id, verb=verb, reports=reports)
+                outcomes.report, outcomes.Report(by=BOT, incident=number, step=step.id, verb=verb, reports=reports)
             )
-            await self.decide(respond.finish, respond.Finish(by=BOT, incident=number, step=step.id))
+            await self.decide(outcomes.finish, outcomes.Finish(by=BOT, incident=number, step=step.id))
 
 
 @asynccontextmanager
