@@ -124,7 +124,7 @@ def declare(
             command = intake.Declare(by=me(stopsign), severity=_severity(severity), summary=" ".join(words), avs=avs)
             found = await stopsign.ledger.decide(intake.declare, command)
             out.print(f"Declared [bold]{found.id}[/] {found.severity}.")
-            await follow(stopsign, found.number, since=0, seconds=5)
+            await follow(stopsign, found.number, since=0, seconds=5, patient=False)
 
     run(act())
 
@@ -314,7 +314,8 @@ def _decide(incident: str, make: Any, wait: float = 3) -> None:
             answer = await stopsign.ledger.decide(flow, command)
             if text := getattr(answer, "text", ""):
                 out.print(text, markup=False)
-            after = await follow(stopsign, number, since=before.version, seconds=wait)
+            patient = isinstance(command, respond.Request | approvals.Approve | resolve.Resolve)
+            after = await follow(stopsign, number, since=before.version, seconds=wait, patient=patient)
             print_incident(after)
             return FAILED if _missed(after, command) else 0
 

@@ -94,10 +94,11 @@ def settled(incident: Incident) -> bool:
     return not steps and not any(track.state in {State.REQUESTED, State.ACKNOWLEDGED} for track in freeze)
 
 
-async def follow(app: App, number: int, *, since: int, seconds: float) -> Incident:
+async def follow(app: App, number: int, *, since: int, seconds: float, patient: bool = True) -> Incident:
     """Print what happens in an incident until it is settled or `seconds` are over; return it as it is then.
 
-    With a bot serving, its worker does the work; without one, this process does the incident's work itself.
+    With a bot serving, its worker does the work, and only a patient caller waits for it; without one, this process
+    does the incident's work itself.
     """
     seen = since
 
@@ -113,7 +114,8 @@ async def follow(app: App, number: int, *, since: int, seconds: float) -> Incide
         return settled(await get(app, number))
 
     if await bot_is_up(app):
-        await _wait(look, seconds)
+        if patient:
+            await _wait(look, seconds)
     else:
         out.print("[dim]  No bot is serving: this command does the incident's work itself.[/dim]")
         worker = app.worker(incident=number)
