@@ -16,7 +16,7 @@ from bot.flows.book import Book, Command
 from bot.flows.outcomes import BAD
 from bot.flows.people import all_hands, page
 from bot.flows.respond import plan
-from bot.flows.rules import CAPABILITY, has_contract
+from bot.flows.rules import CAPABILITY, has_contract, signing_left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,14 +235,6 @@ def _why_not_alone(book: Book, incident: Incident, planned: PlannedStep, node: s
     if not traits.reversible and book.config.policy.require_escrow and not found.escrow:
         return "its freeze deletes the key, and no escrow is attested: a person decides, since a slash is worse"
     return None
-
-
-def signing_left(book: Book, avs: str, stopping: list[str]) -> str:
-    """Say how many signers of an AVS would be left after stopping some, against its quorum."""
-    fleet = {node.name for node in book.config.inventory.of_avs(avs)}
-    stopped = {n for incident in book.holding() for n in incident.frozen}
-    left = len(fleet - stopped - set(stopping))
-    return f"freezing these leaves {left} of {len(fleet)} signing, quorum {book.config.inventory.avs[avs].quorum}"
 
 
 def _reachable(book: Book, verb: Verb, node: str) -> bool:

@@ -25,6 +25,7 @@ from bot.flows.rules import (
     other_holders,
     parameters_of,
     people_needed,
+    signing_left,
     thawing,
 )
 
@@ -92,8 +93,18 @@ def request(book: Book, command: Request) -> Requested:
         incident=incident,
         targets=left,
         step=list(incident.steps)[-1],
-        text=f"{command.verb.capitalize()} of {names(left)} begins.",
+        text=f"{command.verb.capitalize()} of {names(left)} begins{_left_signing(book, command.verb, left)}.",
     )
+
+
+def _left_signing(book: Book, verb: Verb, targets: tuple[str, ...]) -> str:
+    """Say for a freeze how many signers each service has left, against its quorum."""
+    if verb is not Verb.FREEZE:
+        return ""
+    by_avs: dict[str, list[str]] = {}
+    for node in targets:
+        by_avs.setdefault(book.config.inventory.nodes[node].avs, []).append(node)
+    return "".join(f"; {avs}: {signing_left(book, avs, nodes)}" for avs, nodes in by_avs.items())
 
 
 def _ask(book: Book, incident: Incident, command: Request, targets: tuple[str, ...], reason: str) -> Requested:

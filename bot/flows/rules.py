@@ -71,7 +71,7 @@ def _default(incident: Incident, verb: Verb) -> tuple[str, ...]:
         return ()
     if verb is Verb.RESTORE:
         return tuple(n for n in incident.tracks.get(Verb.ISOLATE, {}))
-    return incident.suspects
+    return tuple(n for n in incident.suspects if verb is not Verb.FREEZE or incident.state(Verb.UNFREEZE, n) is None)
 
 
 def people_needed(book: Book, verb: Verb, targets: tuple[str, ...]) -> Needs:
@@ -142,6 +142,14 @@ def other_holders(book: Book, incident: Incident, step: Step) -> str | None:
                 if holder != target and holder not in stopped:
                     return f"{holder} holds the same key as {target} and is not proven stopped"
     return None
+
+
+def signing_left(book: Book, avs: str, stopping: list[str]) -> str:
+    """Say how many signers of an AVS would be left after stopping some, against its quorum."""
+    fleet = {node.name for node in book.config.inventory.of_avs(avs)}
+    stopped = {n for incident in book.holding() for n in incident.frozen}
+    left = len(fleet - stopped - set(stopping))
+    return f"freezing these leaves {left} of {len(fleet)} signing, quorum {book.config.inventory.avs[avs].quorum}"
 
 
 def thawing(incident: Incident) -> frozenset[str]:

@@ -93,7 +93,7 @@ def _stopped(incident: Incident, config: Config) -> str:
     tracks = incident.tracks.get(Verb.FREEZE, {})
     asked = [n for n, t in tracks.items() if n in fleet and not t.state.proven and t.state not in _NOT_ASKED]
     if not proven and not asked:
-        return "No signer has been stopped."
+        return "No signer has been stopped for this incident."
     verb = "is" if len(proven) == 1 else "are"
     text = f"{len(proven)} of {count(len(fleet), 'signer')} {verb} confirmed stopped, as a precaution."
     if asked:
@@ -112,7 +112,7 @@ def _done(incident: Incident, now: datetime) -> list[str]:
         told.append(f"Our on-call team is at work since {minute(incident.acknowledged_at, now)}.")
     elif incident.pages:
         told.append("Our on-call team has been called.")
-    if incident.items:
+    if _proven(incident, Verb.CAPTURE):
         told.append("Records of what was signed are being preserved.")
     if moved := _proven(incident, Verb.ISOLATE):
         told.append(f"Traffic was moved away from {count(moved, 'signer')}.")

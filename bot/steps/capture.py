@@ -15,6 +15,7 @@ from bot.ports import Fleet, Item, Recorder, Symptoms
 from bot.steps.evidence import Keeper, Where, once
 from bot.steps.fanout import Outcome, run_step
 
+SIGNED = "signed-messages"
 METRICS = (
     'avs_signatures_total{{avs="{avs}"}}',
     'avs_conflicting_signatures_seen_total{{avs="{avs}"}}',
@@ -70,11 +71,13 @@ class Capturer:
         source = node.reach[Capability.RECORDER].url
         kept: list[str] = []
         lost: list[str] = []
+        messages = False
         why = ""
         where = Where(incident=go.incident.number, node=name, source=source, tool="", since=since, until=until)
         async for item in recorder.capture(since, until):
             try:
                 kept.append(await self._keep(replace(where, source=item.source or source, tool=item.tool), item))
+                messages = messages or item.what == SIGNED
             except NodeError as error:
                 why = why or str(error)
                 lost.append(item.what)
@@ -83,11 +86,13 @@ class Capturer:
         if not kept:
             return Outcome(state=State.FAILED, detail=f"nothing could be captured: {why or 'the node offers nothing'}")
         told = f"{len(kept)} items kept, hashed and logged" + (f"; missing: {', '.join(lost)}" if lost else "")
+        if not messages:  # what was signed is what a dispute is about: without it nothing was captured
+            return Outcome(state=State.FAILED, detail=f"no signed messages; {told}", item=kept[0])
         return Outcome(state=State.VERIFIED, detail=told, item=kept[0])
 
     async def _keep(self, where: Where, item: Item) -> str:
         highest: dict[str, int] = {}
-        chunks = noting_highest(item.chunks, highest) if item.what == "signed-messages" else item.chunks
+        chunks = noting_highest(item.chunks, highest) if item.what == SIGNED else item.chunks
         return await self._keeper.keep(
             where,
             what=item.what,

@@ -1,8 +1,9 @@
 """Communicate: the holding statement, facts only, drafted from the incident."""
 
 from bot.domain.authority import BOT
+from bot.domain.journal import NoteAdded
 from bot.domain.work import Done, Result, Work
-from bot.flows import outcomes, respond, status
+from bot.flows import outcomes, record, respond, status
 from bot.ledger import Ledger
 from bot.render import documents
 
@@ -22,7 +23,11 @@ class Communicator:
         )
         if go.off is not None:
             return Done(note=go.off)
-        if status.STAKEHOLDERS not in go.incident.told_at:
+        if self._ledger.world.config.policy.stakeholder_channel is None:
+            why = "No stakeholder_channel is set in policy.yaml: nobody outside was told."
+            entry = NoteAdded(text=why, source="stopsign")
+            await self._ledger.decide(record.note, record.Note(by=BOT, incident=work.incident, entry=entry))
+        elif status.STAKEHOLDERS not in go.incident.told_at:
             text = documents.holding_statement(go.incident, self._ledger.world.config, self._ledger.clock.now())
             command = status.GiveStatus(by=BOT, incident=work.incident, text=text, audience=status.STAKEHOLDERS)
             await self._ledger.decide(status.give, command, holding=work)

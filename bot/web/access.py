@@ -27,6 +27,8 @@ class Access:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         token = value.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
         person = await self._person_of(hashed(token)) if token else None
+        if person is None and not self._open and "text/html" in request.headers.get("accept", ""):
+            raise HTTPException(303, "Sign in first.", headers={"Location": "/login"})
         if person is None and not self._open:
             raise HTTPException(
                 401,

@@ -63,6 +63,10 @@ def credentials_of(settings: Settings) -> Credentials:
 
 
 def _login(web: FastAPI, tokens: Tokens) -> None:
+    @web.get("/", include_in_schema=False)
+    async def front() -> RedirectResponse:
+        return RedirectResponse("/console", status_code=303)
+
     @web.get("/login", include_in_schema=False)
     async def form() -> HTMLResponse:
         return HTMLResponse(console.login_page())

@@ -544,3 +544,22 @@ def test_a_key_is_one_key_however_it_is_spelt() -> None:
     twins = with_nodes(config(), {"s01": node("s01", keys=("0xAB",)), "s02": node("s02", keys=("0xab",))})
     assert twins.inventory.holders("0Xab") == ("s01", "s02")
     assert twins.inventory.shared_keys() == {"0xab": ("s01", "s02")}
+
+
+async def test_a_freeze_by_hand_says_what_is_left_against_the_quorum(spine: Room) -> None:
+    await opened(spine, "s01")
+    done = await spine.decide(respond.request, ask("cyn", Verb.FREEZE, "s02", "s03", "o1"))
+    assert "sequencer: freezing these leaves 18 of 20 signing, quorum 14" in done.text
+    assert "oracle: freezing these leaves 1 of 2 signing, quorum 1" in done.text
+
+
+async def test_a_freeze_without_targets_leaves_alone_what_people_brought_back(spine: Room) -> None:
+    await opened(spine, "s01", "s02")
+    await spine.run(Verb.FREEZE, State.VERIFIED)
+    await two(spine, Verb.UNFREEZE, "s01")
+    await spine.run(Verb.UNFREEZE, State.VERIFIED)
+    await spine.decide(
+        respond.waive, respond.Waive(by=person("ada"), incident=1, verb=Verb.CAPTURE, targets=("s01",), reason="x")
+    )
+    done = await spine.decide(respond.request, ask("cyn", Verb.FREEZE))
+    assert done.targets == ("s02",)

@@ -94,7 +94,7 @@ def test_a_person_s_words_go_outside_only_without_names(
     declared = fold(7, [replace(night[0], entry=entry)])
     text = holding_statement(declared, config, later(declared, minutes=1))
     assert told in text
-    assert "No signer has been stopped." in text
+    assert "No signer has been stopped for this incident." in text
 
 
 def test_a_status_is_never_too_long(night: tuple[Written, ...], config: Config) -> None:
