@@ -54,7 +54,7 @@ async def test_killed_again_and_again_the_freeze_still_ends_proven_and_is_one_ef
                     found if found["targets"].get("seq-01", {}).get("freeze", {}).get("state") == "verified" else None
                 )
 
-            incident = await until(proven, within=60, why="the freeze of seq-01 to be proven")
+            incident = await until(proven, within=120, why="the freeze of seq-01 to be proven")
             assert len((await api.get("/v1/incidents")).json()) == 1
             journal = (await api.get("/v1/incidents/inc-1/journal")).json()
         assert incident["alerts"]["seen"] == 1
