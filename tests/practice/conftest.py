@@ -1,10 +1,13 @@
 """A workspace on a free port with a small real Bolt app on the other side."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Page, async_playwright
 from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
@@ -20,6 +23,17 @@ from bot.practice.workspace.serving import served
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 TOKEN = "xoxb-practice-token"
+APP_TOKEN = "xapp-practice-token"
+CHROMIUM = Path("/usr/bin/chromium")
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PEOPLE = [
     Person(id="U0ANNA", name="anna", real_name="Anna Berg", tz="Europe/Berlin"),
     Person(id="U0BEN", name="ben", real_name="Ben Okafor", tz="Africa/Lagos"),
@@ -136,6 +150,11 @@ def bolt_app(heard: list[tuple[str, dict[str, Any]]], web: AsyncWebClient) -> As
         else:
             await ack()
 
+    @app.view("form")
+    async def form(ack: Any, body: dict[str, Any]) -> None:
+        heard.append(("form", body))
+        await ack()
+
     @app.view_closed("declare")
     async def closed(ack: Any, body: dict[str, Any]) -> None:
         heard.append(("closed", body))
@@ -145,6 +164,22 @@ def bolt_app(heard: list[tuple[str, dict[str, Any]]], web: AsyncWebClient) -> As
     async def shortcut(ack: Any, body: dict[str, Any]) -> None:
         heard.append(("shortcut", body))
         await ack()
+
+    @app.shortcut("declare_incident")
+    async def anywhere(ack: Any, body: dict[str, Any], client: AsyncWebClient) -> None:
+        heard.append(("global_shortcut", body))
+        await ack()
+        await client.views_open(trigger_id=body["trigger_id"], view=modal())
+
+    @app.options("runbook")
+    async def options(ack: Any, body: dict[str, Any]) -> None:
+        heard.append(("options", body))
+        found = [word for word in ("freeze", "failover", "rotate") if body["value"] in word]
+        rows = [{"text": {"type": "plain_text", "text": word.title()}, "value": word} for word in found]
+        if body["value"] == "all":
+            await ack(option_groups=[{"label": {"type": "plain_text", "text": "Keys"}, "options": rows}])
+        else:
+            await ack(options=rows)
 
     for kind in ("reaction_added", "reaction_removed", "app_home_opened", "member_joined_channel", "file_shared"):
 
@@ -200,7 +235,9 @@ async def workspace(
             bot_url=f"{bot_base}/slack/events",
             signing_secret=SECRET,
             bot_token=TOKEN,
+            app_token=APP_TOKEN,
             people=PEOPLE,
+            global_shortcuts={"declare_incident": "Declare an incident"},
             rate_limits=rate_limits,
             redelivery=(0.0, 0.05, 0.05),
         )
@@ -232,3 +269,21 @@ async def people(workspace: tuple[str, Office]) -> AsyncIterator[People]:
 async def incidents(people: People) -> str:
     """The id of #incidents."""
     return str((await people.channel("incidents"))["id"])
+
+
+@pytest.fixture
+async def page(workspace: tuple[str, Office]) -> AsyncIterator[Page]:
+    """A browser's page that fails the test on any script error."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing")
+        pytest.skip("chromium is missing")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=SWITCHES)
+        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+        yield page
+        await browser.close()
+        assert errors == []

@@ -161,7 +161,7 @@ async def test_a_lost_ack_of_an_event_doubles_it(people: People, incidents: str,
 
 
 async def test_a_dead_bot_is_shown_to_the_person(people: People, office: Office, incidents: str) -> None:
-    office.deliveries._bot_url = "http://127.0.0.1:9/slack/events"
+    office.deliveries.http.bot_url = "http://127.0.0.1:9/slack/events"
 
     answer = await people.command("U0ANNA", incidents, "/incident list")
 

@@ -27,10 +27,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def started(people: Path, port: int, secrets: dict[str, str]) -> asyncio.subprocess.Process:
+async def started(people: Path, port: int, secrets: dict[str, str], *more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot.practice.workspace", "--port", str(port), "--people", str(people)),
-        *("--channels", "general,war-room", "--shortcut", "note=Add a note"),
+        *("--channels", "general,war-room", "--shortcut", "note=Add a note", *more),
         cwd=ROOT,
         env={**os.environ, "SLACK_SIGNING_SECRET": "", "SLACK_BOT_TOKEN": "", **secrets},
         stderr=asyncio.subprocess.PIPE,
@@ -62,6 +62,27 @@ async def test_it_serves_until_told_to_stop_even_with_a_page_open(tmp_path: Path
             _, said = await asyncio.wait_for(process.communicate(), 10)
 
     assert said == b""
+
+
+async def test_its_options_install_the_app(tmp_path: Path) -> None:
+    people, port = tmp_path / "people.json", free_port()
+    people.write_text(json.dumps([{"id": "U1", "name": "anna"}]))
+    options = ("--bot-url", "", "--scopes", "chat:write,commands", "--events", "app_mention", "--commands", "/outage")
+    secrets = SECRETS | {"SLACK_APP_TOKEN": "xapp-1"}
+    process = await started(people, port, secrets, *options, "--global-shortcut", "declare=Declare")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        state = (await answered(http)).json()
+        slack = AsyncWebClient(base_url=f"http://127.0.0.1:{port}/api/")
+        opened = await slack.apps_connections_open(app_token="xapp-1")
+        body = {"user": "U1", "channel": "general", "text": "/outage"}
+        told = (await http.post("/practice/command", json=body)).json()
+    process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(process.communicate(), 10)
+
+    assert state["app"] == {"scopes": ["chat:write", "commands"], "events": ["app_mention"], "commands": ["/outage"]}
+    assert state["global_shortcuts"] == [{"callback_id": "declare", "name": "Declare"}]
+    assert opened["url"].startswith(f"ws://127.0.0.1:{port}/link/?ticket=")
+    assert told["ack"]["error"] == "dispatch_failed"
 
 
 @pytest.mark.parametrize(

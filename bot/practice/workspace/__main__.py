@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bot.practice.workspace.app import CHANNELS, SHORTCUTS, build
+from bot.practice.workspace.app import APP_TOKEN, CHANNELS, SHORTCUTS, build
 from bot.practice.workspace.people import load_people
 from bot.practice.workspace.serving import Server, config
 
@@ -23,12 +23,17 @@ def main() -> int:
         sys.stderr.write(f"{args.people}: {exc}\n")
         return 2
     app = build(
-        bot_url=args.bot_url,
+        bot_url=args.bot_url or None,
         signing_secret=secret,
         bot_token=token,
         people=people,
         channels=args.channels.split(","),
-        shortcuts=dict(pair.split("=", 1) for pair in args.shortcut) or SHORTCUTS,
+        shortcuts=_pairs(args.shortcut) or SHORTCUTS,
+        global_shortcuts=_pairs(args.global_shortcut),
+        commands=_listed(args.commands),
+        scopes=_listed(args.scopes),
+        events=_listed(args.events),
+        app_token=os.environ.get("SLACK_APP_TOKEN") or APP_TOKEN,
         rate_limits=args.rate_limits == "on",
         redelivery=[float(seconds) for seconds in args.redelivery.split(",")],
     )
@@ -36,10 +41,20 @@ def main() -> int:
     return 0
 
 
+def _pairs(pairs: list[str]) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _listed(words: str | None) -> list[str] | None:
+    return None if words is None else [word for word in words.split(",") if word]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot.practice.workspace", description=__doc__)
     parser.add_argument("--port", type=int, default=8971)
-    parser.add_argument("--bot-url", default="http://127.0.0.1:8970/slack/events")
+    parser.add_argument(
+        "--bot-url", default="http://127.0.0.1:8970/slack/events", help="the request URL; empty: by socket only"
+    )
     parser.add_argument("--people", type=Path, required=True, help="a JSON array of people")
     parser.add_argument(
         "--channels", default=",".join(CHANNELS), help="names of the channels that stand from the start"
@@ -47,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shortcut", action="append", default=[], metavar="CALLBACK_ID=NAME", help="a message shortcut of the bot"
     )
+    parser.add_argument(
+        "--global-shortcut", action="append", default=[], metavar="CALLBACK_ID=NAME", help="a global shortcut of it"
+    )
+    parser.add_argument("--commands", help="the slash commands that exist, with commas; any if left out")
+    parser.add_argument("--scopes", help="what is granted to the bot's token, with commas; all if left out")
+    parser.add_argument("--events", help="the bot events that are subscribed, with commas")
     parser.add_argument("--rate-limits", choices=("on", "off"), default="on")
     parser.add_argument(
         "--redelivery", default="0,60,300", help="seconds before each repeat of an unacknowledged event"

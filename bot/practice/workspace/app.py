@@ -1,7 +1,7 @@
 """The workspace as one ASGI application: Web API, response addresses, files, practice API and page."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,22 +9,27 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from bot.practice.workspace import respond, web_api
+from bot.practice.workspace import downloads, respond, web_api
 from bot.practice.workspace.deliveries import REDELIVERY_SECONDS, Deliveries
 from bot.practice.workspace.failures import Dropped, Faults, cut
+from bot.practice.workspace.http_line import HttpLine
+from bot.practice.workspace.installation import Installation, granted, subscribed
 from bot.practice.workspace.methods.files import FILE_MAX
 from bot.practice.workspace.office import Office
 from bot.practice.workspace.people import Person
 from bot.practice.workspace.practice_api import PracticeApi
 from bot.practice.workspace.rates import Rates
-from bot.practice.workspace.shown import mimetype
+from bot.practice.workspace.sockets import Sockets
 from bot.practice.workspace.state import World
 
 CHANNELS = ("general", "incidents", "avs-operators")
 SHORTCUTS = {"add_to_timeline": "Add to timeline"}
+APP_TOKEN = "xapp-practice"  # noqa: S105 - of a simulated app
+_NONE: Mapping[str, str] = {}
 PAGE = Path(__file__).parent / "page"
 _CONTENT_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: https:; "
@@ -35,19 +40,27 @@ _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 
 def build(
     *,
-    bot_url: str,
+    bot_url: str | None,
     signing_secret: str,
     bot_token: str,
     people: Sequence[Person],
     channels: Sequence[str] = CHANNELS,
     shortcuts: Mapping[str, str] = SHORTCUTS,
+    global_shortcuts: Mapping[str, str] = _NONE,
+    commands: Iterable[str] | None = None,
+    scopes: Iterable[str] | None = None,
+    events: Iterable[str] | None = None,
+    app_token: str = APP_TOKEN,
     rate_limits: bool = True,
     redelivery: Sequence[float] = REDELIVERY_SECONDS,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """Return a workspace that delivers to `bot_url`; serve it with uvicorn on loopback.
 
-    `channels` stand from the start; `shortcuts` are the bot's message shortcuts, callback_id to name, for the page.
+    Deliveries go to `bot_url` (None: nowhere) unless the app has a socket open, for which it needs `app_token`.
+    `channels` stand from the start; `shortcuts` are the bot's message shortcuts and `global_shortcuts` its others,
+    callback_id to name; `commands` its slash commands, such as "/incident" (None: any). `scopes` are granted to
+    `bot_token` (None: all but chat:write.public), `events` are subscribed (None: installation.DEFAULT_EVENTS).
     `redelivery` are the seconds before each repeat of an event that was not acknowledged. Its own address, for
     response and upload addresses, is what its callers call it (the Host header). `app.state.office` is the inside.
     """
@@ -57,10 +70,21 @@ def build(
         rates=Rates(clock=clock, on=rate_limits),
         faults=faults,
         deliveries=Deliveries(
-            bot_url=bot_url, signing_secret=signing_secret, clock=clock, faults=faults, redelivery=redelivery
+            http=HttpLine(bot_url=bot_url, signing_secret=signing_secret, clock=clock),
+            sockets=Sockets(),
+            clock=clock,
+            faults=faults,
+            redelivery=redelivery,
         ),
         bot_token=bot_token,
-        shortcuts=shortcuts,
+        app_token=app_token,
+        installation=Installation(
+            scopes=granted(scopes),
+            events=subscribed(events),
+            commands=None if commands is None else frozenset(commands),
+            message_shortcuts=dict(shortcuts),
+            global_shortcuts=dict(global_shortcuts),
+        ),
     )
 
     @asynccontextmanager
@@ -107,7 +131,7 @@ class _Door:
             await cut(receive, scope["practice.send"])
 
 
-def _routes(office: Office) -> list[Route]:
+def _routes(office: Office) -> list[BaseRoute]:
     async def api(request: Request) -> Response:
         return await web_api.call(office, request)
 
@@ -125,30 +149,22 @@ def _routes(office: Office) -> list[Route]:
         return PlainTextResponse(f"OK - {len(content)}")
 
     async def download(request: Request) -> Response:
-        file = office.world.files.get(request.path_params["id"])
-        if file is None or file.content is None:
-            return PlainTextResponse("no such file", status_code=404)
-        if not _may_read(office, request):
-            return RedirectResponse("/", status_code=302)
-        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        return Response(file.content, media_type=mimetype(file.name), headers=headers)
+        return downloads.answer(office, request)
+
+    async def socket(websocket: WebSocket) -> None:
+        await office.deliveries.sockets.serve(websocket)
 
     return [
         Route("/api/{method}", api, methods=["GET", "POST"]),
         Route("/respond/{key}", response_url, methods=["POST"]),
         Route("/upload/v1/{id}", upload, methods=["POST", "PUT"]),
         Route("/files/{id}/{rest:path}", download, methods=["GET"]),
+        WebSocketRoute("/link/", socket),
         *PracticeApi(office).routes(),
         Route("/archives/{channel}/{message}", _archive, methods=["GET"]),
         Route("/", _page, methods=["GET"]),
         Route("/page/{name}", _page, methods=["GET"]),
     ]
-
-
-def _may_read(office: Office, request: Request) -> bool:
-    """Return whether the bot's token is there, or it is the workspace's own page that asks."""
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    return bearer == office.bot_token or request.headers.get("sec-fetch-site") == "same-origin"
 
 
 async def _archive(request: Request) -> Response:

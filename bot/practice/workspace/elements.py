@@ -1,5 +1,6 @@
 """The limits of interactive elements, options and confirm dialogs: one table, one walk."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from bot.practice.workspace.problems import Json, Problem, over, present, text_problems, unknown_keys
@@ -72,6 +73,38 @@ def element_problems(element: object, allowed: frozenset[str], at: str) -> Itera
         yield from _text_input(element, at)
     elif kind == "number_input" and "is_decimal_allowed" not in element:
         yield Problem("missing required field: is_decimal_allowed", at)
+    yield from _details(element, at)
+
+
+# What a key has to look like wherever it stands, with Slack's words for what it is not.
+_FORMS: Mapping[str, tuple[str, str]] = {
+    "initial_date": (r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", "must be a valid date in YYYY-MM-DD format"),
+    "initial_time": (r"([01]\d|2[0-3]):[0-5]\d", "must be a valid time in HH:mm format"),
+}
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "max_selected_items": (1, 100),
+    "min_query_length": (0, 100),
+    "max_files": (1, 10),
+    "initial_date_time": (1_000_000_000, 9_999_999_999),
+}
+_TRIGGERS = ("on_enter_pressed", "on_character_entered")
+
+
+def _details(element: Json, at: str) -> Iterator[Problem]:
+    for key, (form, message) in _FORMS.items():
+        if key in element and not re.fullmatch(form, str(element[key])):
+            yield Problem(message, f"{at}/{key}")
+    for key, (low, high) in _RANGES.items():
+        value = element.get(key, low)
+        if not isinstance(value, int) or not low <= value <= high:
+            yield Problem(f"must be between {low} and {high}", f"{at}/{key}")
+    if "filetypes" in element:
+        yield from present(element["filetypes"], 100, f"{at}/filetypes")
+    config = element.get("dispatch_action_config")
+    if config is not None:
+        triggers = config.get("trigger_actions_on") if isinstance(config, dict) else None
+        if not isinstance(triggers, list) or not triggers or not set(triggers) <= set(_TRIGGERS):
+            yield Problem(f"must be a valid enum value: {' or '.join(_TRIGGERS)}", f"{at}/dispatch_action_config")
 
 
 def _button(element: Json, at: str) -> Iterator[Problem]:

@@ -14,7 +14,8 @@ class Fault:
     """One rule; `count` None is for ever.
 
     `method` is a pattern for a Web API method, or for a delivery's kind: `command`, `block_actions`,
-    `view_submission`, `view_closed`, `message_action`, `event`. For a delivery, `drop_after_processing` loses the ack.
+    `view_submission`, `view_closed`, `message_action`, `shortcut`, `block_suggestion`, `event`. For a delivery,
+    `drop_after_processing` loses the ack.
     """
 
     method: str = "*"

@@ -1,16 +1,18 @@
-"""What people do: commands, presses, shortcuts, messages, reactions. Each act tells what the bot answered.
+"""What people do that the bot must answer: commands, presses, shortcuts, menus. Each act tells what it answered.
 
 An act that the person could not do in Slack either (not a member, no such button) raises Refusal and reaches nobody.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
-from bot.practice.workspace import payloads, reading, values
-from bot.practice.workspace.deliveries import Ack
-from bot.practice.workspace.methods import finding, marks
+from bot.practice.workspace import payloads, reading
+from bot.practice.workspace import values as states
+from bot.practice.workspace.acks import Ack
+from bot.practice.workspace.forms import filed
+from bot.practice.workspace.methods import finding
 from bot.practice.workspace.methods.chat import Content
-from bot.practice.workspace.methods.files import new_file
 from bot.practice.workspace.office import Office
 from bot.practice.workspace.people import Person
 from bot.practice.workspace.refusals import Json, Refusal
@@ -30,9 +32,13 @@ class Hands:
 
     async def command(self, user: str, channel: str, text: str, *, wait_view: bool = False) -> Json:
         """Type a slash command and return what the person sees."""
-        person, room = self.at(user, channel)
+        person, room = self.at_open(user, channel)
         if not text.strip().startswith("/"):
             raise Refusal("not_a_command")
+        known, word = self.office.installation.commands, text.split()[0]
+        if known is not None and word not in known:
+            seen = self.notice(person, room, f"`{word}` is not a valid command.")
+            return {"ok": False, "ack": None, "saw": [reading.message_row(seen, room)], "view": None}
         trigger = self.world.new_trigger(person.id)
         form = payloads.slash_command(
             person,
@@ -42,8 +48,8 @@ class Hands:
             response_url=self.world.new_response_url(person.id, room.id),
         )
         ack = await self.office.deliveries.command(form)
-        seen = self._command_answer(ack, person, room, form["command"])
-        return await self.told(ack, trigger=trigger, wait_view=wait_view, saw=[seen] if seen else [])
+        answered = self._command_answer(ack, person, room, form["command"])
+        return await self.told(ack, trigger=trigger, wait_view=wait_view, saw=[answered] if answered else [])
 
     def _command_answer(self, ack: Ack, person: Person, room: Channel, command: str) -> Message | None:
         if not ack.ok:
@@ -81,21 +87,22 @@ class Hands:
         view_id: str = "",
         block_id: str | None = None,
         given: Any = None,
+        values: Mapping[str, Any] | None = None,
         wait_view: bool = False,
     ) -> Json:
-        """Press a button or pick from a menu, in a message or (with `view_id`) in a modal or home tab."""
+        """Press a button or pick from a menu, in a message or (with `view_id`) in a modal or home tab.
+
+        `values` is what stands in the view's other fields at that moment.
+        """
         if view_id:
-            return await self._press_in_view(user, view_id, action_id, block_id, given, wait_view=wait_view)
-        person, room = self.at(user, channel)
-        message = room.messages.get(ts)
-        if message is None or message.ephemeral_to not in (None, person.id):
-            raise Refusal("message_not_found")
-        blocks = [*message.blocks, *(b for a in message.attachments for b in a.get("blocks", []))]
+            return await self._press_in_view(user, view_id, action_id, block_id, given, values or {}, wait_view)
+        person, room, message = self.seen(user, channel, ts)
+        blocks = self.offered(user, message.ts, blocks_of(message))
         block, element = find_element(blocks, action_id, block_id)
-        action = values.action_of(block, element, given, self.world.next_ts())
+        action = states.action_of(block, element, given, self.world.next_ts())
         picked = message.picked.setdefault(person.id, {})
         if element["type"] not in ("button", "overflow"):
-            picked.setdefault(block["block_id"], {})[element["action_id"]] = values.state_of(element, given)
+            picked.setdefault(block["block_id"], {})[element["action_id"]] = states.state_of(element, given)
         trigger = self.world.new_trigger(person.id)
         payload = payloads.message_actions(
             person,
@@ -103,7 +110,7 @@ class Hands:
             message,
             action,
             world=self.world,
-            state=values.merged(values.initial_states(blocks), picked),
+            state=states.merged(states.initial_states(blocks), picked),
             trigger_id=trigger,
             response_url=self.world.new_response_url(
                 person.id, room.id, message_ts=message.ts, thread_ts=message.thread_ts
@@ -114,20 +121,82 @@ class Hands:
         return await self.told(ack, trigger=trigger, wait_view=wait_view, saw=saw)
 
     async def _press_in_view(
-        self, user: str, view_id: str, action_id: str, block_id: str | None, given: Any, *, wait_view: bool
+        self,
+        user: str,
+        view_id: str,
+        action_id: str,
+        block_id: str | None,
+        given: Any,
+        beside: Mapping[str, Any],
+        wait_view: bool,
     ) -> Json:
         person, view = self.person(user), self.view_of(user, view_id)
-        block, element = find_element(view.body["blocks"], action_id, block_id)
-        action = values.action_of(block, element, given, self.world.next_ts())
+        blocks = self.offered(user, view.id, view.body["blocks"])
+        block, element = find_element(blocks, action_id, block_id)
+        action = states.action_of(block, element, given, self.world.next_ts())
+        picked = view.values | states.filled_in(blocks, filed(self.office, user, blocks, beside))
         if element["type"] not in ("button", "overflow"):
-            state = values.state_of(element, given)
-            view.values.setdefault(block["block_id"], {})[element["action_id"]] = state
-        trigger = self.world.new_trigger(person.id, view=view.id)
+            state = states.state_of(element, given)
+            picked[block["block_id"]] = picked.get(block["block_id"], {}) | {element["action_id"]: state}
+        view.values = states.merged(states.initial_states(blocks), picked)
+        in_modal = view in self.world.stacks.get(user, [])
+        trigger = self.world.new_trigger(person.id, view=view.id if in_modal else None)
         ack = await self.office.deliveries.interaction(payloads.view_actions(person, view, action, trigger_id=trigger))
+        return await self.told(ack, trigger=trigger, wait_view=wait_view)
+
+    async def suggest(
+        self,
+        user: str,
+        action_id: str,
+        *,
+        channel: str = "",
+        ts: str = "",
+        view_id: str = "",
+        block_id: str | None = None,
+        value: str = "",
+    ) -> Json:
+        """Type into an external menu and return the bot's options (and groups of them)."""
+        person = self.person(user)
+        if view_id:
+            view = self.view_of(user, view_id)
+            place, blocks, container = view.id, view.body["blocks"], {"type": "view", "view_id": view.id}
+            where: Json = {"view": view_object(view)}
+        else:
+            person, room, message = self.seen(user, channel, ts)
+            place, blocks, container = message.ts, blocks_of(message), payloads.message_container(room, message)
+            where = {"channel": payloads.named(room), "message": message_object(message, self.world)}
+        block, element = find_element(blocks, action_id, block_id)
+        if element["type"] not in states.EXTERNAL or len(value) < element.get("min_query_length", 3):
+            raise Refusal("no_query")
+        ack = await self.office.deliveries.interaction(
+            payloads.suggestion(person, container, block, element, value, **where)
+        )
+        options = states.suggested(ack.body) if ack.ok else None
+        if options is not None:
+            self.world.suggested[f"{user} {place}", block["block_id"], element["action_id"]] = options
+        groups = ack.body.get("option_groups") if isinstance(ack.body, dict) else None
+        return {"ok": options is not None, "ack": ack.row(), "options": options or [], "option_groups": groups}
+
+    def offered(self, user: str, place: str, blocks: list[Json]) -> list[Json]:
+        """Return the blocks with the options that external menus last showed to the person."""
+        return states.with_options(
+            blocks, lambda block, action: self.world.suggested.get((f"{user} {place}", block, action), [])
+        )
+
+    async def global_shortcut(self, user: str, callback_id: str, *, wait_view: bool = False) -> Json:
+        """Use a shortcut of the app, wherever one is."""
+        person = self.person(user)
+        if callback_id not in self.office.installation.global_shortcuts:
+            raise Refusal("shortcut_not_found", extra={"shortcuts": list(self.office.installation.global_shortcuts)})
+        trigger = self.world.new_trigger(person.id)
+        payload = payloads.global_shortcut(person, callback_id, world=self.world, trigger_id=trigger)
+        ack = await self.office.deliveries.interaction(payload)
         return await self.told(ack, trigger=trigger, wait_view=wait_view)
 
     async def shortcut(self, user: str, channel: str, ts: str, callback_id: str, *, wait_view: bool = False) -> Json:
         """Use a message shortcut on a message."""
+        if callback_id not in self.office.installation.message_shortcuts:
+            raise Refusal("shortcut_not_found", extra={"shortcuts": list(self.office.installation.message_shortcuts)})
         person, room = self.at(user, channel)
         message = finding.message(room, ts)
         trigger = self.world.new_trigger(person.id)
@@ -138,67 +207,6 @@ class Hands:
         ack = await self.office.deliveries.interaction(payload)
         saw = [] if ack.ok else [self.notice(person, room, f'The shortcut failed with the error "{ack.error}"')]
         return await self.told(ack, trigger=trigger, wait_view=wait_view, saw=saw)
-
-    def say(self, user: str, channel: str, text: str, *, thread_ts: str | None = None) -> Json:
-        """Write a message."""
-        person, room = self.at(user, channel)
-        if room.archived:
-            raise Refusal("is_archived")
-        if not text.strip():
-            raise Refusal("no_text")
-        if thread_ts:
-            thread_ts = finding.message(room, thread_ts, error="thread_not_found").thread_ts or thread_ts
-        message = Message(ts=self.world.next_ts(), channel=room.id, user=person.id, text=text, thread_ts=thread_ts)
-        return {"message": reading.message_row(self.office.post(message), room)}
-
-    def edit(self, user: str, channel: str, ts: str, text: str) -> Json:
-        """Edit one's own message."""
-        message = self._own(user, channel, ts)
-        before = message_object(message, self.world)
-        message.text, message.edited = text, self.world.next_ts()
-        self.office.edited(message, before)
-        return {}
-
-    def delete(self, user: str, channel: str, ts: str) -> Json:
-        """Delete one's own message."""
-        self.office.deleted(self._own(user, channel, ts))
-        return {}
-
-    def react(self, user: str, channel: str, ts: str, name: str, *, remove: bool = False) -> Json:
-        """Put a reaction on a message, or take it off."""
-        person, room = self.at(user, channel)
-        act = marks.unreact if remove else marks.react
-        act(self.office, finding.message(room, ts), person.id, name.strip(":"))
-        return {}
-
-    def upload(self, user: str, channel: str, filename: str, content: bytes, *, text: str = "") -> Json:
-        """Post a file."""
-        person, room = self.at(user, channel)
-        file = new_file(self.office, filename, user=person.id, content=content)
-        message = self.office.share([file], room, text=text)
-        return {"file": file.id, "message": reading.message_row(message, room)}
-
-    def join(self, user: str, channel: str) -> Json:
-        """Join a channel (an outsider: be let into it)."""
-        person, room = self.person(user), self.room(channel)
-        if person.id not in room.members:
-            self.office.joined(room, person.id)
-        return {}
-
-    def look_at_home(self, user: str) -> Json:
-        """Open the app's home tab."""
-        person = self.person(user)
-        view = self.world.homes.get(person.id)
-        room = self.world.direct_channel([person.id])
-        event: Json = {
-            "type": "app_home_opened",
-            "user": person.id,
-            "channel": room.id,
-            "tab": "home",
-            "event_ts": self.world.next_ts(),
-        }
-        self.office.deliveries.event(event | ({"view": view_object(view)} if view else {}))
-        return {"channel": room.id}
 
     async def told(
         self, ack: Ack, *, trigger: str, wait_view: bool, saw: list[Message] | None = None, **more: Any
@@ -245,6 +253,21 @@ class Hands:
             raise Refusal("not_in_channel")
         return person, room
 
+    def at_open(self, user: str, channel: str) -> tuple[Person, Channel]:
+        """Return the person and the channel, which must not be archived."""
+        person, room = self.at(user, channel)
+        if room.archived:
+            raise Refusal("is_archived")
+        return person, room
+
+    def seen(self, user: str, channel: str, ts: str) -> tuple[Person, Channel, Message]:
+        """Return also a message that the person sees there."""
+        person, room = self.at(user, channel)
+        message = room.messages.get(ts)
+        if message is None or message.ephemeral_to not in (None, person.id):
+            raise Refusal("message_not_found")
+        return person, room, message
+
     def view_of(self, user: str, view_id: str) -> View:
         """Return a person's own open modal or home tab."""
         view = self.world.view(view_id)
@@ -252,12 +275,10 @@ class Hands:
             raise Refusal("view_not_found")
         return view
 
-    def _own(self, user: str, channel: str, ts: str) -> Message:
-        person, room = self.at(user, channel)
-        message = finding.message(room, ts)
-        if message.user != person.id:
-            raise Refusal("not_your_message")
-        return message
+
+def blocks_of(message: Message) -> list[Json]:
+    """Return all blocks of a message, those in attachments too."""
+    return [*message.blocks, *(block for item in message.attachments for block in item.get("blocks", []))]
 
 
 def find_element(blocks: list[Json], action_id: str, block_id: str | None) -> tuple[Json, Json]:

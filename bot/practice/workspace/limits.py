@@ -17,7 +17,9 @@ Surface = Literal["message", "modal", "home"]
 MESSAGE_TEXT_CUT = 40_000
 UPDATE_TEXT_MAX = 4_000
 BLOCKS_TEXT_MAX = 13_200
+MARKDOWN_MAX = 12_000
 METADATA_BYTES = 16_384
+REMARKS = frozenset(f"channel_{what}" for what in ("join", "leave", "topic", "purpose", "name", "archive", "unarchive"))
 VIEW_BYTES = 250_000
 BLOCKS_MAX: Mapping[Surface, int] = {"message": 50, "modal": 100, "home": 100}
 
@@ -77,7 +79,7 @@ def block_problems(blocks: object, *, surface: Surface, at: str = "/blocks") -> 
     found: list[Problem] = []
     for index, block in enumerate(blocks):
         found += list(_one_block(block, surface, f"{at}/{index}"))
-    return found + list(_repeated_ids(blocks, surface, at))
+    return found + list(_repeated_ids(blocks, surface, at)) + list(_two_focused(blocks, at))
 
 
 def text_length(blocks: Sequence[Json]) -> int:
@@ -193,6 +195,8 @@ def _input(block: Json, surface: Surface, at: str) -> Iterator[Problem]:
     yield from text_problems(block["label"], 2_000, f"{at}/label", plain=True)
     if "hint" in block:
         yield from text_problems(block["hint"], 2_000, f"{at}/hint", plain=True)
+    if surface != "modal" and isinstance(block["element"], dict) and block["element"].get("type") == "file_input":
+        yield Problem("unsupported type: file_input", f"{at}/element/type")
     yield from element_problems(block["element"], _INPUTS, f"{at}/element")
 
 
@@ -276,6 +280,18 @@ def _repeated_ids(blocks: Sequence[Any], surface: Surface, at: str) -> Iterator[
                 if action_id in actions_seen:
                     yield Problem(f"`action_id` '{action_id}' already exists", f"{pointer}/action_id")
                 actions_seen.add(action_id)
+
+
+def _two_focused(blocks: Sequence[Any], at: str) -> Iterator[Problem]:
+    focused = [
+        pointer
+        for index, block in enumerate(blocks)
+        if isinstance(block, dict)
+        for element, pointer in _elements(block, f"{at}/{index}")
+        if isinstance(element, dict) and element.get("focus_on_load")
+    ]
+    for pointer in focused[1:]:
+        yield Problem("only one element can have `focus_on_load` set to true", f"{pointer}/focus_on_load")
 
 
 def _texts(node: object) -> Iterator[str]:

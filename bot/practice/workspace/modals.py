@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.practice.workspace import payloads, values
-from bot.practice.workspace.deliveries import Ack
+from bot.practice.workspace.acks import Ack
+from bot.practice.workspace.forms import filed
 from bot.practice.workspace.hands import Hands
 from bot.practice.workspace.methods.views import STACK_MAX, checked_view, new_view, replace_body
 from bot.practice.workspace.refusals import Json, Refusal
@@ -31,13 +32,14 @@ class Modals:
         person, view = self._hands.person(user), self._top(user, view_id)
         if not view.body.get("submit"):
             raise Refusal("no_submit_button")
-        blocks = view.body["blocks"]
-        picked = view.values | values.filled_in(blocks, given)
+        blocks = self._hands.offered(user, view.id, view.body["blocks"])
+        picked = view.values | values.filled_in(blocks, filed(self._hands.office, user, blocks, given))
         view.values = values.merged(values.initial_states(blocks), picked)
         if errors := values.complaints(blocks, view.values):
             return {"ok": False, "ack": None, "saw": [], "view": None, "errors": errors, "open": self._open(user)}
         trigger = self._world.new_trigger(person.id, view=view.id)
-        payload = payloads.view_submission(person, view, trigger_id=trigger)
+        urls = self._response_urls(user, view)
+        payload = payloads.view_submission(person, view, trigger_id=trigger, response_urls=urls)
         ack = await self._hands.office.deliveries.interaction(payload)
         errors = self._settle(view, ack)
         answer = await self._hands.told(ack, trigger=trigger, wait_view=wait_view and not errors)
@@ -61,6 +63,19 @@ class Modals:
         if not stack or (view_id and stack[-1].id != view_id):
             raise Refusal("view_not_found")
         return stack[-1]
+
+    def _response_urls(self, user: str, view: View) -> list[Json]:
+        """Return an address for each conversation picked in a menu that has `response_url_enabled`."""
+        rows: list[Json] = []
+        for block in view.body["blocks"]:
+            element = block.get("element", {})
+            state = view.values.get(block["block_id"], {}).get(element.get("action_id"), {})
+            picked = state.get("selected_conversation") or state.get("selected_channel")
+            if element.get("response_url_enabled") and picked in self._world.channels:
+                url = self._world.new_response_url(user, picked)
+                ids = {"block_id": block["block_id"], "action_id": element["action_id"]}
+                rows.append(ids | {"channel_id": picked, "response_url": url})
+        return rows
 
     def _open(self, user: str) -> list[Json]:
         return [view_object(view) for view in self._world.stacks.get(user, [])]

@@ -41,18 +41,10 @@ def message_actions(
     response_url: str,
 ) -> Json:
     """Return the block_actions payload of a press in a message; ephemeral ones do not carry the message."""
-    container: Json = {
-        "type": "message",
-        "message_ts": message.ts,
-        "channel_id": channel.id,
-        "is_ephemeral": message.ephemeral_to is not None,
-    }
-    if message.thread_ts:
-        container["thread_ts"] = message.thread_ts
     payload = _from(person, "block_actions") | {
-        "container": container,
+        "container": message_container(channel, message),
         "trigger_id": trigger_id,
-        "channel": {"id": channel.id, "name": _command_channel_name(channel)},
+        "channel": named(channel),
         "state": {"values": state},
         "response_url": response_url,
         "actions": [action],
@@ -72,12 +64,12 @@ def view_actions(person: Person, view: View, action: Json, *, trigger_id: str) -
     }
 
 
-def view_submission(person: Person, view: View, *, trigger_id: str) -> Json:
+def view_submission(person: Person, view: View, *, trigger_id: str, response_urls: list[Json]) -> Json:
     """Return the payload of a submitted modal."""
     return _from(person, "view_submission") | {
         "trigger_id": trigger_id,
         "view": view_object(view),
-        "response_urls": [],
+        "response_urls": response_urls,
     }
 
 
@@ -94,11 +86,47 @@ def message_shortcut(
         "callback_id": callback_id,
         "trigger_id": trigger_id,
         "response_url": url,
-        "action_ts": message.ts,
+        "action_ts": world.next_ts(),
         "message_ts": message.ts,
-        "channel": {"id": channel.id, "name": _command_channel_name(channel)},
+        "channel": named(channel),
         "message": message_object(message, world),
     }
+
+
+def global_shortcut(person: Person, callback_id: str, *, world: World, trigger_id: str) -> Json:
+    """Return the payload of a global shortcut: it knows neither channel nor response_url."""
+    return _from(person, "shortcut") | {
+        "callback_id": callback_id,
+        "trigger_id": trigger_id,
+        "action_ts": world.next_ts(),
+    }
+
+
+def suggestion(person: Person, container: Json, block: Json, element: Json, typed: str, **where: Json) -> Json:
+    """Return the payload that asks for an external menu's options; `where` is channel and message, or view."""
+    return _from(person, "block_suggestion") | {
+        "container": container,
+        "block_id": block["block_id"],
+        "action_id": element["action_id"],
+        "value": typed,
+        **where,
+    }
+
+
+def message_container(channel: Channel, message: Message) -> Json:
+    """Return where in a message somebody acted."""
+    container: Json = {
+        "type": "message",
+        "message_ts": message.ts,
+        "channel_id": channel.id,
+        "is_ephemeral": message.ephemeral_to is not None,
+    }
+    return container | ({"thread_ts": message.thread_ts} if message.thread_ts else {})
+
+
+def named(channel: Channel) -> Json:
+    """Return the channel as payloads show it."""
+    return {"id": channel.id, "name": _command_channel_name(channel)}
 
 
 def _from(person: Person, kind: str) -> Json:

@@ -13,7 +13,7 @@ _TIERS: dict[int, str] = {
     "bookmarks.edit bookmarks.remove bookmarks.list reactions.remove users.list usergroups.list usergroups.users.list",
     50: "conversations.invite conversations.join conversations.leave conversations.kick conversations.history "
     "conversations.replies conversations.info conversations.open chat.update chat.delete reactions.add reactions.get "
-    "team.info users.lookupByEmail",
+    "team.info users.lookupByEmail users.conversations apps.connections.open",
     100: "chat.postEphemeral conversations.members views.open views.update views.push views.publish users.info "
     "files.getUploadURLExternal files.completeUploadExternal files.info",
 }

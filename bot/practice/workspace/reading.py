@@ -1,5 +1,6 @@
 """What `/practice/state` shows: every row of the workspace, for scenario, tests and page."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -28,10 +29,17 @@ def state(office: Office, *, only_channel: str | None = None) -> Json:
         "homes": {user: view_object(view) for user, view in world.homes.items()},
         "files": {id_: file_object(file, world) for id_, file in world.files.items() if file.content is not None},
         "usergroups": world.usergroups,
-        "shortcuts": [{"callback_id": id_, "name": name} for id_, name in office.shortcuts.items()],
+        "shortcuts": _shortcuts(office.installation.message_shortcuts),
+        "global_shortcuts": _shortcuts(office.installation.global_shortcuts),
+        "app": office.installation.row(),
+        "sockets": office.deliveries.sockets.rows(),
         "failures": office.faults.rows(),
         "rate_limits": office.rates.on,
     }
+
+
+def _shortcuts(shortcuts: Mapping[str, str]) -> list[Json]:
+    return [{"callback_id": id_, "name": name} for id_, name in shortcuts.items()]
 
 
 def messages(channel: Channel) -> list[Json]:
@@ -56,6 +64,9 @@ def message_row(message: Message, channel: Channel) -> Json:
         "files": message.files,
         "reactions": message.reactions,
         "picked": message.picked,
+        "broadcast": message.broadcast,
+        "username": message.extra.get("username"),
+        "icons": message.extra.get("icons", {}),
         "pinned": message.ts in channel.pins,
     }
 

@@ -37,7 +37,7 @@ def config(app: Any, *, port: int = 0) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         lifespan="on",
-        ws="none",
+        ws="auto",
         timeout_graceful_shutdown=1,
     )
 

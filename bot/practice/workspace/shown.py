@@ -10,7 +10,9 @@ Json = dict[str, Any]
 
 def message_object(message: Message, world: World, *, metadata: bool = False) -> Json:
     """Return a message as history and payloads show it; `metadata` as with include_all_metadata."""
-    body: Json = {"type": "message", "user": message.user, "ts": message.ts, "text": message.text, "team": HOME_TEAM}
+    author = world.person(message.user)
+    team = author.team_id if author else HOME_TEAM
+    body: Json = {"type": "message", "user": message.user, "ts": message.ts, "text": message.text, "team": team}
     if message.from_bot:
         body |= {"bot_id": BOT_ID, "app_id": APP_ID}
     if message.subtype:
@@ -29,6 +31,9 @@ def message_object(message: Message, world: World, *, metadata: bool = False) ->
         body["reactions"] = reactions(message)
     if metadata and message.metadata:
         body["metadata"] = message.metadata
+    body |= message.extra
+    if "username" in body:
+        body.pop("user")
     body |= _thread_summary(message, world)
     return body
 
@@ -39,9 +44,11 @@ def reactions(message: Message) -> list[Json]:
 
 
 def _thread_summary(message: Message, world: World) -> Json:
+    channel = world.channels[message.channel]
     if message.thread_ts and message.thread_ts != message.ts:
-        return {}
-    replies = replies_to(message.ts, world.channels[message.channel])
+        root = channel.messages.get(message.thread_ts)
+        return {"parent_user_id": root.user} if root else {}
+    replies = replies_to(message.ts, channel)
     if not replies:
         return {}
     users = list(dict.fromkeys(reply.user for reply in replies))
@@ -51,6 +58,8 @@ def _thread_summary(message: Message, world: World) -> Json:
         "reply_users": users[:5],
         "reply_users_count": len(users),
         "latest_reply": replies[-1].ts,
+        "is_locked": False,
+        "subscribed": False,
     }
 
 
@@ -100,7 +109,6 @@ def is_shared(channel: Channel, world: World) -> bool:
 def file_object(file: File, world: World) -> Json:
     """Return a file as files.info shows it; `url_private` needs the bot's token."""
     kind = file.name.rsplit(".", 1)[-1].lower() if "." in file.name else "text"
-    shares = {channel: [{"ts": ts} for ts in stamps] for channel, stamps in file.shared.items()}
     return {
         "id": file.id,
         "created": file.created,
@@ -114,13 +122,23 @@ def file_object(file: File, world: World) -> Json:
         "size": len(file.content or b""),
         "mode": "hosted",
         "is_external": False,
-        "is_public": bool(file.shared),
+        "is_public": any(world.channels[channel].kind == "public" for channel in file.shared),
         "url_private": f"{world.origin}/files/{file.id}/{file.name}",
         "url_private_download": f"{world.origin}/files/{file.id}/download/{file.name}",
         "permalink": f"{world.origin}/files/{file.id}/{file.name}",
-        "channels": list(file.shared),
-        "shares": {"public": shares} if shares else {},
+        "channels": [channel for channel in file.shared if world.channels[channel].kind == "public"],
+        "groups": [channel for channel in file.shared if world.channels[channel].kind in ("private", "mpim")],
+        "ims": [channel for channel in file.shared if world.channels[channel].kind == "im"],
+        "shares": _shares(file, world),
     }
+
+
+def _shares(file: File, world: World) -> Json:
+    shares: Json = {}
+    for channel, stamps in file.shared.items():
+        where = "public" if world.channels[channel].kind == "public" else "private"
+        shares.setdefault(where, {})[channel] = [{"ts": ts} for ts in stamps]
+    return shares
 
 
 _MIMETYPES = {
@@ -134,7 +152,9 @@ _MIMETYPES = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
     "gif": "image/gif",
+    "webp": "image/webp",
 }
+INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _TEXT = ("md", "txt", "log", "yaml", "yml", "csv", "py", "toml", "patch")
 
 

@@ -25,7 +25,10 @@ TEAM_DOMAIN = "practice"
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """A message; with `ephemeral_to` only that person sees it."""
+    """A message; with `ephemeral_to` only that person sees it, a `broadcast` reply stands in the channel too.
+
+    `extra` are keys that Slack shows on few messages: inviter, topic, old_name, username, icons, …
+    """
 
     ts: str
     channel: str
@@ -41,6 +44,8 @@ class Message:
     files: list[str] = field(default_factory=list)
     reactions: dict[str, list[str]] = field(default_factory=dict)
     picked: dict[str, Json] = field(default_factory=dict)
+    broadcast: bool = False
+    extra: Json = field(default_factory=dict)
 
     @property
     def from_bot(self) -> bool:
@@ -50,7 +55,7 @@ class Message:
 
 @dataclass(slots=True, kw_only=True)
 class Channel:
-    """A conversation; `kind` is public, private, im or mpim."""
+    """A conversation; `kind` is public, private, im or mpim. `former` are the bots that archiving threw out."""
 
     id: str
     name: str
@@ -64,6 +69,7 @@ class Channel:
     messages: dict[str, Message] = field(default_factory=dict)
     pins: list[str] = field(default_factory=list)
     bookmarks: list[Json] = field(default_factory=list)
+    former: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +139,7 @@ class World:
         self.triggers: dict[str, Trigger] = {}
         self.response_urls: dict[str, ResponseUrl] = {}
         self.usergroups: list[Json] = []
+        self.suggested: dict[tuple[str, str, str], list[Json]] = {}
         self.origin = "http://127.0.0.1"
         self.seq = 0
         self.closed = False

@@ -1,5 +1,6 @@
 """What a person picks or types, in the shape that Slack's payloads give it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,12 +25,57 @@ _MANY = {
 _TYPED = ("plain_text_input", "number_input", "email_text_input", "url_text_input")
 _OPTION = ("static_select", "radio_buttons", "overflow", "external_select")
 _OPTIONS = ("checkboxes", "multi_static_select", "multi_external_select")
+SUGGESTED_MAX = 100
 _INITIAL = {
     **dict.fromkeys((*_TYPED, "rich_text_input"), "initial_value"),
     **dict.fromkeys(_OPTION, "initial_option"),
     **dict.fromkeys(_OPTIONS, "initial_options"),
     **{kind: field.replace("selected", "initial") for kind, field in {**_SINGLE, **_MANY}.items()},
 }
+
+
+EXTERNAL = ("external_select", "multi_external_select")
+
+
+def suggested(body: Any) -> list[Json] | None:
+    """Return all options of an answer to a block_suggestion, or None for an answer that Slack would not take."""
+    if not isinstance(body, dict):
+        return None
+    groups = body.get("option_groups")
+    if groups is None:
+        groups = [{"options": body.get("options")}]
+    if not isinstance(groups, list) or len(groups) > SUGGESTED_MAX:
+        return None
+    found: list[Json] = []
+    for group in groups:
+        options = group.get("options") if isinstance(group, dict) else None
+        if not isinstance(options, list) or len(options) > SUGGESTED_MAX:
+            return None
+        if not all(isinstance(option, dict) and {"text", "value"} <= option.keys() for option in options):
+            return None
+        found += options
+    return found
+
+
+def with_options(blocks: Sequence[Json], options: Callable[[str, str], list[Json]]) -> list[Json]:
+    """Return the blocks, external menus with the options that `options(block_id, action_id)` has for them."""
+    return [_with_options(block, options) for block in blocks]
+
+
+def _with_options(block: Json, options: Callable[[str, str], list[Json]]) -> Json:
+    def known(element: Json) -> Json:
+        if element.get("type") not in EXTERNAL:
+            return element
+        first = [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+        return element | {"options": [*options(block["block_id"], element["action_id"]), *first]}
+
+    shown = dict(block)
+    for key in ("accessory", "element"):
+        if isinstance(block.get(key), dict):
+            shown[key] = known(block[key])
+    if block.get("type") == "actions":
+        shown["elements"] = [known(element) for element in block["elements"]]
+    return shown
 
 
 def state_of(element: Json, given: Any) -> Json:
@@ -128,10 +174,29 @@ def complaints(blocks: Sequence[Json], values: Json) -> dict[str, str]:
             if not block.get("optional"):
                 found[block["block_id"]] = "Please complete this required field."
             continue
-        for check in _CHECKS.get(element["type"], ()):
-            if said := check(element, str(content)):
-                found[block["block_id"]] = said
+        if said := _complaint(element, content):
+            found[block["block_id"]] = said
     return found
+
+
+def _complaint(element: Json, content: Any) -> str | None:
+    if isinstance(content, list):
+        return _too_many(element, content)
+    checks = _CHECKS.get(element["type"], ())
+    return next((said for check in checks if (said := check(element, str(content)))), None)
+
+
+def _too_many(element: Json, content: list[Any]) -> str | None:
+    most = element.get("max_selected_items")
+    if most is not None and len(content) > most:
+        return f"Please select no more than {most}."
+    if element["type"] != "file_input":
+        return None
+    most, kinds = element.get("max_files", 10), element.get("filetypes")
+    if len(content) > most:
+        return f"Please upload no more than {most} files."
+    wrong = [file["name"] for file in content if kinds and file["filetype"] not in kinds]
+    return f"Files of this type cannot be uploaded here: {wrong[0]}" if wrong else None
 
 
 def _too_short(element: Json, content: str) -> str | None:
@@ -142,6 +207,16 @@ def _too_short(element: Json, content: str) -> str | None:
 def _too_long(element: Json, content: str) -> str | None:
     most = element.get("max_length", 3_000)
     return f"Please enter no more than {most} characters." if len(content) > most else None
+
+
+def _no_email(element: Json, content: str) -> str | None:
+    fits = re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", content)
+    return None if fits else "Please enter a valid email address."
+
+
+def _no_url(element: Json, content: str) -> str | None:
+    fits = re.fullmatch(r"https?://[^\s/]+\S*", content)
+    return None if fits else "Please enter a valid URL."
 
 
 def _no_number(element: Json, content: str) -> str | None:
@@ -158,6 +233,8 @@ def _no_number(element: Json, content: str) -> str | None:
 _CHECKS: Mapping[str, Sequence[Callable[[Json, str], str | None]]] = {
     "plain_text_input": (_too_short, _too_long),
     "number_input": (_no_number,),
+    "email_text_input": (_no_email,),
+    "url_text_input": (_no_url,),
 }
 
 

@@ -1,4 +1,4 @@
-"""`/api/<method>`: token, faults, rate limit, method, log; in that order."""
+"""`/api/<method>`: token, faults, rate limit, scope, method, log; in that order."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from bot.practice.workspace import scopes
 from bot.practice.workspace.arguments import read_arguments, text
 from bot.practice.workspace.failures import Dropped, Fault
-from bot.practice.workspace.methods import METHODS
-from bot.practice.workspace.office import SCOPES, Office
+from bot.practice.workspace.installation import APP_SCOPES
+from bot.practice.workspace.methods import APP_LEVEL, METHODS
+from bot.practice.workspace.office import Office
 from bot.practice.workspace.refusals import Json, Refusal
 
 _OPEN = ("api.test",)
@@ -25,13 +27,13 @@ async def call(office: Office, request: Request) -> Response:
     headers: dict[str, str] = {}
     try:
         args = await read_arguments(request)
-        _authorised(office, request, method, args)
+        granted = _authorised(office, request, method, args)
+        headers = {"x-oauth-scopes": ",".join(sorted(granted)), "x-accepted-oauth-scopes": scopes.accepted(method)}
         refused = _refused_by(fault) or _rate_limited(office, method, args)
         if refused is not None:
             _log(office, method, args, refused, dropped=False)
             return refused
         result = {"ok": True, **_method(office, method, args)}
-        headers = {"x-oauth-scopes": ",".join(SCOPES.split()), "x-accepted-oauth-scopes": ""}
     except Refusal as refusal:
         result = refusal.body()
     answer = JSONResponse(result, headers=headers)
@@ -41,23 +43,29 @@ async def call(office: Office, request: Request) -> Response:
     return answer
 
 
-def _authorised(office: Office, request: Request, method: str, args: Json) -> None:
+def _authorised(office: Office, request: Request, method: str, args: Json) -> frozenset[str]:
+    """Return the scopes of the token that came with the call; raises Refusal."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else ""
-    token = token or text(args, "token")
-    args.pop("token", None)
+    posted = str(args.pop("token", None) or "")
+    token = token or ("" if method in APP_LEVEL else posted)
     if method in _OPEN:
-        return
+        return office.installation.scopes
     if not token:
         raise Refusal("not_authed")
-    if token != office.bot_token:
+    if token not in (office.bot_token, office.app_token):
         raise Refusal("invalid_auth")
+    if (token == office.app_token) != (method in APP_LEVEL):
+        raise Refusal("not_allowed_token_type")
+    return APP_SCOPES if token == office.app_token else office.installation.scopes
 
 
 def _method(office: Office, method: str, args: Json) -> Mapping[str, object]:
     found = METHODS.get(method)
     if found is None:
         raise Refusal("unknown_method", extra={"req_method": method})
+    if method not in APP_LEVEL:
+        scopes.check(office, method, args)
     return found(office, args)
 
 

@@ -1,8 +1,8 @@
-"""conversations.*: opening channels, who is in them, what they are called."""
+"""conversations.*: opening channels, and who is in them."""
 
 from collections.abc import Callable
 
-from bot.practice.workspace import limits
+from bot.practice.workspace import events, limits
 from bot.practice.workspace.arguments import flag, names, page, text
 from bot.practice.workspace.methods import finding
 from bot.practice.workspace.office import Office
@@ -11,7 +11,6 @@ from bot.practice.workspace.shown import channel_object
 from bot.practice.workspace.state import BOT_USER, Channel
 
 INVITED_MAX = 100
-TOPIC_MAX = 250
 
 
 def create(office: Office, args: Json) -> Json:
@@ -23,33 +22,9 @@ def create(office: Office, args: Json) -> Json:
         raise Refusal("name_taken")
     kind = "private" if flag(args, "is_private") else "public"
     channel = office.world.add_channel(name, kind=kind, creator=BOT_USER, members=[BOT_USER])
+    office.announce(events.channel_changed("channel_created", channel, BOT_USER, office.world))
+    office.remark(channel, BOT_USER, "channel_join", "has joined the channel")
     return _shown(office, channel)
-
-
-def archive(office: Office, args: Json) -> Json:
-    """Close a channel to new messages."""
-    channel = finding.channel(office, args)
-    if channel.archived:
-        raise Refusal("already_archived")
-    if channel.kind in ("im", "mpim"):
-        raise Refusal("method_not_supported_for_channel_type")
-    if channel.name == "general":
-        raise Refusal("cant_archive_general")
-    if BOT_USER not in channel.members:
-        raise Refusal("not_in_channel")
-    channel.archived = True
-    office.world.changed()
-    return {}
-
-
-def unarchive(office: Office, args: Json) -> Json:
-    """Open an archived channel again."""
-    channel = finding.channel(office, args)
-    if not channel.archived:
-        raise Refusal("not_archived")
-    channel.archived = False
-    office.world.changed()
-    return {}
 
 
 def invite(office: Office, args: Json) -> Json:
@@ -125,24 +100,42 @@ def kick(office: Office, args: Json) -> Json:
 
 
 def info(office: Office, args: Json) -> Json:
-    """Return one conversation."""
-    return _shown(office, finding.channel(office, args))
+    """Return one conversation; the number of members only on request, as Slack does."""
+    channel = finding.channel(office, args)
+    shown = channel_object(channel, office.world)
+    if flag(args, "include_num_members"):
+        shown["num_members"] = len(channel.members)
+    else:
+        shown.pop("num_members", None)
+    return {"channel": shown}
 
 
 def list_(office: Office, args: Json) -> Json:
     """Return the conversations that the bot can see, a page at a time."""
+    rows = _of_types(office, args)
+    return _paged(office, args, [row for row in rows if row.kind == "public" or BOT_USER in row.members])
+
+
+def of_user(office: Office, args: Json) -> Json:
+    """Return the conversations of the bot, or of `user` as far as the bot can see them."""
+    user = text(args, "user", BOT_USER)
+    if office.world.person(user) is None:
+        raise Refusal("user_not_found")
+    seen = [row for row in _of_types(office, args) if row.kind == "public" or BOT_USER in row.members]
+    return _paged(office, args, [row for row in seen if user in row.members])
+
+
+def _of_types(office: Office, args: Json) -> list[Channel]:
     words = {"public_channel": "public", "private_channel": "private", "im": "im", "mpim": "mpim"}
     wanted = names(args, "types") or ["public_channel"]
     if not set(wanted) <= words.keys():
         raise Refusal("invalid_types")
     kinds = {words[word] for word in wanted}
-    rows = [
-        channel
-        for channel in office.world.channels.values()
-        if channel.kind in kinds
-        and (channel.kind == "public" or BOT_USER in channel.members)
-        and not (channel.archived and flag(args, "exclude_archived"))
-    ]
+    open_only = flag(args, "exclude_archived")
+    return [row for row in office.world.channels.values() if row.kind in kinds and not (row.archived and open_only)]
+
+
+def _paged(office: Office, args: Json, rows: list[Channel]) -> Json:
     shown, cursor = page(rows, args, default=100, most=999)
     channels = [channel_object(channel, office.world) for channel in shown]
     return {"channels": channels, "response_metadata": {"next_cursor": cursor}}
@@ -178,60 +171,19 @@ def open_(office: Office, args: Json) -> Json:
     return {"channel": shown, **known}
 
 
-def set_topic(office: Office, args: Json) -> Json:
-    """Set a channel's topic, up to 250 characters."""
-    channel, value = _worded(office, args, "topic")
-    channel.topic = value
-    office.world.changed()
-    return _shown(office, channel)
-
-
-def set_purpose(office: Office, args: Json) -> Json:
-    """Set a channel's purpose, up to 250 characters."""
-    channel, value = _worded(office, args, "purpose")
-    channel.purpose = value
-    office.world.changed()
-    return {"purpose": value}
-
-
-def _worded(office: Office, args: Json, key: str) -> tuple[Channel, str]:
-    channel = finding.joined(office, args)
-    value = text(args, key)
-    if len(value) > TOPIC_MAX:
-        raise Refusal("too_long")
-    return channel, value
-
-
-def rename(office: Office, args: Json) -> Json:
-    """Give a channel another name."""
-    channel = finding.joined(office, args)
-    name = text(args, "name")
-    if error := limits.name_problem(name):
-        raise Refusal(error)
-    if office.world.channel_named(name):
-        raise Refusal("name_taken")
-    channel.name = name
-    office.world.changed()
-    return _shown(office, channel)
-
-
 def _shown(office: Office, channel: Channel) -> Json:
     return {"channel": channel_object(channel, office.world)}
 
 
 METHODS: dict[str, Callable[[Office, Json], Json]] = {
     "conversations.create": create,
-    "conversations.archive": archive,
-    "conversations.unarchive": unarchive,
     "conversations.invite": invite,
     "conversations.join": join,
     "conversations.leave": leave,
     "conversations.kick": kick,
     "conversations.info": info,
     "conversations.list": list_,
+    "users.conversations": of_user,
     "conversations.members": members,
     "conversations.open": open_,
-    "conversations.setTopic": set_topic,
-    "conversations.setPurpose": set_purpose,
-    "conversations.rename": rename,
 }

@@ -1,7 +1,7 @@
 """chat.*: posting, updating and deleting messages."""
 
 from bot.practice.workspace import limits
-from bot.practice.workspace.arguments import parsed, text
+from bot.practice.workspace.arguments import flag, parsed, text
 from bot.practice.workspace.methods import finding
 from bot.practice.workspace.office import Office
 from bot.practice.workspace.refusals import Json, Refusal
@@ -22,7 +22,9 @@ def post_message(office: Office, args: Json) -> Json:
         attachments=content.attachments,
         metadata=content.metadata,
         thread_ts=_thread(channel, args),
+        extra=_authorship(office, args),
     )
+    _broadcast(message, args)
     office.post(message)
     answer: Json = {
         "channel": channel.id,
@@ -32,6 +34,20 @@ def post_message(office: Office, args: Json) -> Json:
     if len(content.text) > limits.MESSAGE_TEXT_CUT:
         answer |= {"warning": "message_truncated", "response_metadata": {"warnings": ["message_truncated"]}}
     return answer
+
+
+def _authorship(office: Office, args: Json) -> Json:
+    """Return another name and icon; without chat:write.customize Slack passes over them without a word."""
+    name, emoji, url = (text(args, key) for key in ("username", "icon_emoji", "icon_url"))
+    if not (name or emoji or url) or "chat:write.customize" not in office.installation.scopes:
+        return {}
+    icons = {"emoji": emoji} if emoji else {"image_48": url} if url else {}
+    return {"username": name or "stopsign", "subtype": "bot_message"} | ({"icons": icons} if icons else {})
+
+
+def _broadcast(message: Message, args: Json) -> None:
+    if message.thread_ts and flag(args, "reply_broadcast"):
+        message.broadcast, message.subtype = True, "thread_broadcast"
 
 
 def post_ephemeral(office: Office, args: Json) -> Json:
@@ -61,7 +77,7 @@ def update(office: Office, args: Json) -> Json:
     if channel.archived:
         raise Refusal("is_archived")
     message = finding.message(channel, text(args, "ts"))
-    if not message.from_bot:
+    if not message.from_bot or message.subtype in limits.REMARKS:
         raise Refusal("cant_update_message")
     content = Content(args)
     if len(content.text) > limits.UPDATE_TEXT_MAX:
@@ -77,7 +93,9 @@ def delete(office: Office, args: Json) -> Json:
     """Delete one of the bot's own messages."""
     channel = finding.channel(office, args)
     message = finding.message(channel, text(args, "ts"))
-    if not message.from_bot:
+    if channel.archived:
+        raise Refusal("is_archived")
+    if not message.from_bot or message.subtype in limits.REMARKS:
         raise Refusal("cant_delete_message")
     office.deleted(message)
     return {"channel": channel.id, "ts": message.ts}
@@ -101,9 +119,19 @@ class Content:
         self.given = {key for key in ("text", "blocks", "attachments", "metadata") if args.get(key) is not None}
         self.text = text(args, "text")
         self.blocks: list[Json] = parsed(args, "blocks", "invalid_blocks_format") or []
+        if text(args, "markdown_text"):
+            self._take_markdown(text(args, "markdown_text"))
         self.attachments: list[Json] = parsed(args, "attachments", "invalid_attachments") or []
         self.metadata: Json | None = parsed(args, "metadata", "invalid_metadata_format")
         self._check()
+
+    def _take_markdown(self, markdown: str) -> None:
+        if self.given & {"text", "blocks"}:
+            raise Refusal("markdown_text_conflict")
+        if len(markdown) > limits.MARKDOWN_MAX:
+            raise Refusal("msg_too_long")
+        self.given |= {"text", "blocks"}
+        self.text, self.blocks = markdown, [{"type": "markdown", "text": markdown}]
 
     def _check(self) -> None:
         if not isinstance(self.attachments, list) or not all(isinstance(item, dict) for item in self.attachments):
@@ -147,7 +175,10 @@ def _addressee(office: Office, args: Json) -> Channel:
             raise Refusal("channel_not_found")
         return world.direct_channel([person.id])
     named = world.channel_named(wanted.removeprefix("#"))
-    return finding.joined(office, {"channel": named.id if named else wanted})
+    found = finding.channel(office, {"channel": named.id if named else wanted})
+    if found.kind == "public" and not found.archived and "chat:write.public" in office.installation.scopes:
+        return found
+    return finding.joined(office, {"channel": found.id})
 
 
 def _thread(channel: Channel, args: Json) -> str | None:
@@ -155,6 +186,8 @@ def _thread(channel: Channel, args: Json) -> str | None:
     if not ts:
         return None
     root = finding.message(channel, ts, error="thread_not_found")
+    if root.subtype in limits.REMARKS:
+        raise Refusal("cannot_reply_to_message")
     return root.thread_ts or root.ts
 
 

@@ -1,5 +1,7 @@
 """files.*: the three steps of an upload, and what is known of a file."""
 
+import base64
+
 from bot.practice.workspace.arguments import names, need, parsed, text
 from bot.practice.workspace.methods import finding
 from bot.practice.workspace.office import Office
@@ -23,7 +25,10 @@ def get_upload_url(office: Office, args: Json) -> Json:
 
 
 def complete_upload(office: Office, args: Json) -> Json:
-    """Finish uploads and share them in one message a channel."""
+    """Finish uploads and share them in one message a channel.
+
+    Slack shares only after its scan, so the answer does not tell where the files are; files.info does, later.
+    """
     wanted = parsed(args, "files", "invalid_arguments")
     if not isinstance(wanted, list) or not wanted:
         raise Refusal("invalid_arguments", messages=["missing required field: files"])
@@ -34,7 +39,8 @@ def complete_upload(office: Office, args: Json) -> Json:
         if thread_ts:
             finding.message(channel, thread_ts, error="thread_not_found")
         office.share(files, channel, text=text(args, "initial_comment"), thread_ts=thread_ts)
-    return {"files": [file_object(file, office.world) for file in files]}
+    shown = [file_object(file, office.world) for file in files]
+    return {"files": [row | {"shares": {}, "channels": [], "groups": [], "ims": []} for row in shown]}
 
 
 def info(office: Office, args: Json) -> Json:
@@ -51,6 +57,12 @@ def new_file(office: Office, name: str, *, user: str, content: bytes | None = No
     file = File(id=world.new_id("F"), name=name, title=name, user=user, created=int(world.clock()), content=content)
     world.files[file.id] = file
     return file
+
+
+def content_of(body: Json) -> bytes:
+    """Return the bytes that a person's act brings: `base64`, else `content` as text."""
+    binary = body.get("base64")
+    return base64.b64decode(str(binary)) if binary else str(body.get("content", "")).encode()
 
 
 def _channel(office: Office, id_: str) -> Channel:

@@ -7,9 +7,9 @@ from bot.practice.workspace.state import BOT_USER, Channel, Message
 
 
 def channel(office: Office, args: Json, key: str = "channel") -> Channel:
-    """Return the conversation with that id; private ones only if the bot is in them."""
+    """Return the conversation with that id; private ones only if the bot is in them, or was until the archiving."""
     found = office.world.channels.get(text(args, key))
-    if found is None or (found.kind != "public" and BOT_USER not in found.members):
+    if found is None or (found.kind != "public" and BOT_USER not in (*found.members, *found.former)):
         raise Refusal("channel_not_found")
     return found
 

@@ -11,7 +11,7 @@ from bot.practice.workspace.state import BOT_USER, Channel, Message
 def history(office: Office, args: Json) -> Json:
     """Return a channel's messages, the newest first, without replies in threads."""
     channel = _readable(office, args)
-    rows = [m for m in channel.messages.values() if not m.ephemeral_to and m.thread_ts in (None, m.ts)]
+    rows = [m for m in channel.messages.values() if not m.ephemeral_to and (m.broadcast or m.thread_ts in (None, m.ts))]
     return _answer(office, args, _between(rows, args)[::-1])
 
 

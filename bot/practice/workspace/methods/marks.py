@@ -1,18 +1,16 @@
-"""pins.*, bookmarks.*, reactions.*: what is put on channels and messages."""
+"""pins.*, reactions.*: what is put on messages."""
 
 import re
-from urllib.parse import urlsplit
 
-from bot.practice.workspace.arguments import need, text
+from bot.practice.workspace import events
+from bot.practice.workspace.arguments import text
 from bot.practice.workspace.methods import finding
 from bot.practice.workspace.office import Office
-from bot.practice.workspace.people import HOME_TEAM
 from bot.practice.workspace.refusals import Json, Refusal
 from bot.practice.workspace.shown import message_object, reactions
-from bot.practice.workspace.state import APP_ID, BOT_USER, Channel, Message
+from bot.practice.workspace.state import BOT_USER, Channel, Message
 
 PINS_MAX = 100
-BOOKMARKS_MAX = 100
 EMOJI_MAX = 23
 _EMOJI = re.compile(r"[a-z0-9_+'-]{1,100}(::skin-tone-[2-6])?")
 
@@ -26,6 +24,7 @@ def add_pin(office: Office, args: Json) -> Json:
         raise Refusal("too_many_pins")
     channel.pins.append(message.ts)
     office.world.changed()
+    office.tell(channel.id, events.pinned("pin_added", channel, message, BOT_USER, office.world))
     return {}
 
 
@@ -36,6 +35,7 @@ def remove_pin(office: Office, args: Json) -> Json:
         raise Refusal("no_pin")
     channel.pins.remove(message.ts)
     office.world.changed()
+    office.tell(channel.id, events.pinned("pin_removed", channel, message, BOT_USER, office.world))
     return {}
 
 
@@ -63,81 +63,6 @@ def _pinnable(office: Office, args: Json) -> tuple[Channel, Message]:
     if not re.fullmatch(r"\d+\.\d{6}", ts):
         raise Refusal("bad_timestamp")
     return channel, finding.message(channel, ts)
-
-
-def add_bookmark(office: Office, args: Json) -> Json:
-    """Add a link to a channel's bookmarks."""
-    channel = finding.joined(office, args, "channel_id")
-    title, kind = need(args, "title"), need(args, "type")
-    if kind != "link":
-        raise Refusal("invalid_bookmark_type")
-    link = _link(need(args, "link"))
-    if len(channel.bookmarks) >= BOOKMARKS_MAX:
-        raise Refusal("too_many_bookmarks")
-    now = int(office.world.clock())
-    bookmark: Json = {
-        "id": office.world.new_id("Bk"),
-        "channel_id": channel.id,
-        "title": title,
-        "link": link,
-        "emoji": text(args, "emoji"),
-        "icon_url": "",
-        "type": kind,
-        "entity_id": None,
-        "date_created": now,
-        "date_updated": 0,
-        "rank": str(len(channel.bookmarks)),
-        "last_updated_by_user_id": BOT_USER,
-        "last_updated_by_team_id": HOME_TEAM,
-        "shortcut_id": None,
-        "app_id": APP_ID,
-    }
-    channel.bookmarks.append(bookmark)
-    office.world.changed()
-    return {"bookmark": dict(bookmark)}
-
-
-def edit_bookmark(office: Office, args: Json) -> Json:
-    """Change a bookmark's title, link or emoji."""
-    channel = finding.joined(office, args, "channel_id")
-    bookmark = _bookmark(channel, args)
-    for key in ("title", "emoji"):
-        if text(args, key):
-            bookmark[key] = text(args, key)
-    if text(args, "link"):
-        bookmark["link"] = _link(text(args, "link"))
-    bookmark["date_updated"] = int(office.world.clock())
-    office.world.changed()
-    return {"bookmark": dict(bookmark)}
-
-
-def remove_bookmark(office: Office, args: Json) -> Json:
-    """Remove a bookmark."""
-    channel = finding.joined(office, args, "channel_id")
-    channel.bookmarks.remove(_bookmark(channel, args))
-    office.world.changed()
-    return {}
-
-
-def list_bookmarks(office: Office, args: Json) -> Json:
-    """Return a channel's bookmarks."""
-    channel = finding.channel(office, args, "channel_id")
-    return {"bookmarks": [dict(bookmark) for bookmark in channel.bookmarks]}
-
-
-def _bookmark(channel: Channel, args: Json) -> Json:
-    wanted = need(args, "bookmark_id")
-    found = next((bookmark for bookmark in channel.bookmarks if bookmark["id"] == wanted), None)
-    if found is None:
-        raise Refusal("not_found")
-    return found
-
-
-def _link(link: str) -> str:
-    parts = urlsplit(link)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Refusal("invalid_link")
-    return link
 
 
 def add_reaction(office: Office, args: Json) -> Json:
@@ -195,10 +120,6 @@ METHODS = {
     "pins.add": add_pin,
     "pins.remove": remove_pin,
     "pins.list": list_pins,
-    "bookmarks.add": add_bookmark,
-    "bookmarks.edit": edit_bookmark,
-    "bookmarks.remove": remove_bookmark,
-    "bookmarks.list": list_bookmarks,
     "reactions.add": add_reaction,
     "reactions.remove": remove_reaction,
     "reactions.get": get_reactions,

@@ -1,16 +1,19 @@
 // The page: where one is (#channel/person in the address), what is there, and what one does. Live by /practice/events.
-import { blocks } from "/page/blocks.js";
-import { h, keyed, link, post } from "/page/dom.js";
+import { Composer } from "/page/compose.js";
+import { h, keyed, post } from "/page/dom.js";
+import { encode } from "/page/encode.js";
 import { messageNode } from "/page/messages.js";
-import { Modal, confirmed } from "/page/modal.js";
-import { emoji, emojiText, mrkdwn } from "/page/mrkdwn.js";
+import { Modal, asked, confirmed } from "/page/modal.js";
+import { emojiText, mrkdwn } from "/page/mrkdwn.js";
+import { HOME, drawSide, label, readKey } from "/page/places.js";
+import { drawBookmarks, drawHome, drawRoomMenu, drawShortcuts, drawTabs } from "/page/room.js";
 
 const $ = (id) => document.getElementById(id);
-const HOME = "home";
-const page = { state: null, user: "", place: "", thread: null, context: null, member: false, replies: new Map() };
+const page = { state: null, user: "", place: "", thread: null, context: null, member: false, archived: false, editing: null, replies: new Map() };
 
 const modal = new Modal($("modal"), {
   press: (where, element, block, given, undo) => page.press(where, element, block, given, undo),
+  suggest: (where, element, block, value) => page.suggest(where, element, block, value),
   submit: async (view_id, values) => {
     const answer = await post("submit", { user: page.user, view_id, values });
     if (answer.errors && Object.keys(answer.errors).length) say("The form was not taken; see the marked fields.");
@@ -41,9 +44,11 @@ function arrive() {
   page.user = wanted.user || page.user;
   if (moved) {
     page.thread = null;
+    page.editing = null;
     $("messages").replaceChildren();
     $("pinned-list").replaceChildren();
     say("");
+    if (document.body.classList.contains("side-open")) $("side-open").focus();
     closeSide();
     if (page.place === HOME) post("home", { user: page.user });
   }
@@ -98,99 +103,49 @@ function settle() {
 // ---- drawing
 
 function draw() {
-  drawSide();
+  drawSide(page, go);
   const channel = page.context.channels.get(page.place);
   page.member = Boolean(channel?.members.includes(page.user));
+  page.archived = Boolean(channel?.archived);
   $("home").hidden = page.place !== HOME;
   for (const id of ["messages", "compose"]) $(id).hidden = page.place === HOME;
-  if (page.place === HOME) drawHome();
+  drawTabs(channel, page);
+  if (page.place === HOME) drawHome(page);
   else drawChannel(channel);
   modal.show(page.state.views[page.user], page.context);
 }
 
-function drawSide() {
-  const { state } = page;
-  keyed($("act-as"), state.people.filter((person) => !person.is_bot).map((person) => ({
-    key: person.id, signature: `${person.real_name}${person.deleted}`, row: person,
-  })), (person) => h("option", { value: person.id }, person.real_name + remark(person)));
-  $("act-as").value = page.user;
-  const mine = state.channels.filter((channel) => channel.members.includes(page.user));
-  const rooms = (list) => list.map((channel) => ({ key: channel.id, channel }));
-  const named = (channel) => ["public", "private"].includes(channel.kind);
-  const sections = [
-    { key: "apps", title: "App", rows: [{ key: HOME, home: true }] },
-    { key: "channels", title: "Channels", rows: rooms(mine.filter((c) => named(c) && !c.archived)) },
-    { key: "direct", title: "Direct messages", rows: rooms(mine.filter((c) => !named(c))) },
-    { key: "others", title: "Not joined", rows: rooms(state.channels.filter((c) => c.kind === "public" && !c.archived && !c.members.includes(page.user))) },
-    { key: "archived", title: "Archived", rows: rooms(mine.filter((c) => c.archived)) },
-  ].filter((section) => section.rows.length);
-  const signature = (row) => `${row.key}${row.key === page.place}${row.channel ? label(row.channel) + unread(row.channel) : ""}`;
-  keyed($("places"), sections.map((section) => ({
-    key: section.key, signature: section.rows.map(signature).join(), row: section,
-  })), (section) => h("section", {}, h("h2", {}, section.title), h("ul", {}, section.rows.map((row) => h("li", {}, placeButton(row))))));
-}
-
-const remark = (person) => (person.deleted ? " (deactivated)" : person.team_id !== page.state.team.id ? " (external)" : person.is_restricted ? " (guest)" : "");
-
-function label(channel) {
-  if (channel.kind === "im" || channel.kind === "mpim") {
-    const others = channel.members.filter((id) => id !== page.user).map((id) => page.context.people.get(id)?.real_name ?? id);
-    return others.join(", ");
-  }
-  return channel.name;
-}
-
-function placeButton(row) {
-  const here = row.key === page.place;
-  const news = !here && row.channel && unread(row.channel);
-  const text = row.home ? "Stopsign · Home" : label(row.channel);
-  const sign = row.home ? "" : row.channel.kind === "public" ? "#" : row.channel.kind === "private" ? "◆" : "●";
-  return h("button", {
-    type: "button",
-    class: `place${here ? " here" : ""}${news ? " news" : ""}`,
-    "aria-current": here ? "page" : null,
-    "data-testid": row.home ? "app-home" : `channel-${row.channel.name || "dm"}`,
-    "data-focus": row.key,
-    onclick: () => go(row.key),
-  }, h("span", { class: `sign${row.home ? " octagon" : ""}`, "aria-hidden": "true" }, sign), h("span", { class: "place-name" }, text),
-  news ? h("span", { class: "dot" }, h("span", { class: "hidden" }, "unread")) : null);
-}
-
-const readKey = (channel) => `read ${page.user} ${channel.id}`;
-const unread = (channel) => channel.members.includes(page.user) && Number(channel.last_ts ?? 0) > Number(sessionStorage.getItem(readKey(channel)) ?? 0);
-
 function drawChannel(channel) {
   if (!channel) return;
-  sessionStorage.setItem(readKey(channel), channel.last_ts ?? "0");
+  sessionStorage.setItem(readKey(channel, page), channel.last_ts ?? "0");
   const direct = channel.kind === "im" || channel.kind === "mpim";
-  $("room-name").textContent = direct ? label(channel) : `#${channel.name}`;
+  $("room-name").textContent = direct ? label(channel, page) : `#${channel.name}`;
   $("room-topic").replaceChildren(...mrkdwn(channel.topic, page.context));
   $("room-members").textContent = `${channel.members.length} ${channel.members.length === 1 ? "member" : "members"}${channel.shared ? " · shared with another workspace" : ""}`;
   document.title = `${$("room-name").textContent} · Practice workspace`;
   drawBookmarks(channel);
+  drawRoomMenu(channel, page, say);
   const all = channel.messages.filter((m) => !m.ephemeral_to || m.ephemeral_to === page.user);
   page.replies = new Map();
   for (const m of all) if (m.thread_ts && m.thread_ts !== m.ts && !m.ephemeral_to) page.replies.set(m.thread_ts, (page.replies.get(m.thread_ts) ?? 0) + 1);
   drawPins(channel, all);
-  const flow = all.filter((m) => !m.thread_ts || m.thread_ts === m.ts);
+  const flow = all.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.broadcast);
   drawMessages($("messages"), flow, {});
   if (!flow.length) $("messages").append(h("p", { class: "empty", "data-key": "empty" }, "Nothing here yet. Type a message, or /incident help."));
   drawThread(all);
   drawComposer(channel);
 }
 
-const signed = (m, more) => JSON.stringify([m, page.user, page.member, page.replies.get(m.ts) ?? 0, m.files.map((id) => page.state.files[id]?.title), more, page.state.people.length]);
+const signed = (m, more) => JSON.stringify([m, page.user, page.member, page.archived, page.editing === m.ts, page.state.shortcuts, page.replies.get(m.ts) ?? 0, m.files.map((id) => page.state.files[id]?.title), more, page.state.people.length]);
 
 function drawMessages(box, list, options) {
   const bottom = box.scrollHeight - box.scrollTop - box.clientHeight < 60 || !box.children.length;
   keyed(box, list.map((m) => ({ key: m.ts, signature: signed(m), row: m })), (m) => messageNode(m, page, options));
-  if (bottom) box.scrollTop = box.scrollHeight;
-}
-
-function drawBookmarks(channel) {
-  $("bookmarks").hidden = !channel.bookmarks.length;
-  keyed($("bookmarks"), channel.bookmarks.map((mark) => ({ key: mark.id, signature: JSON.stringify(mark), row: mark })),
-    (mark) => h("span", { class: "bookmark" }, link(mark.link, [emoji(mark.emoji.replaceAll(":", "")), mark.title].filter(Boolean).join(" "))));
+  if (!bottom) return;
+  box.scrollTop = box.scrollHeight;
+  for (const image of box.querySelectorAll("img")) {
+    if (!image.complete) image.addEventListener("load", () => { box.scrollTop = box.scrollHeight; }, { once: true });
+  }
 }
 
 function drawPins(channel, all) {
@@ -212,25 +167,22 @@ function drawComposer(channel) {
   const box = $("composer");
   const archived = channel.archived;
   box.disabled = archived || !page.member;
-  $("compose").querySelector("button").textContent = page.member || archived ? "Send" : "Join";
-  $("compose").querySelector("button").disabled = archived;
+  $("compose").querySelector(".attach").disabled = box.disabled;
+  $("compose").hidden = archived;
+  $("thread-compose").hidden = archived || !page.member;
+  $("archived").hidden = !archived;
+  $("archived").textContent = archived ? `#${channel.name} is archived: it can be read, nobody can write here.` : "";
+  drawShortcuts(box.disabled, page, globally);
+  $("compose").querySelector("[type=submit]").textContent = page.member || archived ? "Send" : "Join";
   const name = $("room-name").textContent;
   box.placeholder = archived ? "This channel is archived" : page.member ? `Message ${name}, or /incident help` : `Join ${name} to write here`;
   $("composer-label").textContent = `Message ${name}`;
 }
 
-function drawHome() {
-  $("room-name").textContent = "Stopsign";
-  $("room-topic").textContent = "App Home";
-  $("room-members").textContent = "";
-  document.title = "Stopsign · Practice workspace";
-  for (const id of ["bookmarks", "pinned", "thread"]) $(id).hidden = true;
-  const view = page.state.homes[page.user];
-  const row = { key: view?.id ?? "none", signature: `${view?.hash}${page.user}`, row: view };
-  keyed($("home"), [row], (shown) => h("div", { class: "home-view" }, shown ? blocks(shown.blocks, {
-    context: page.context,
-    press: (element, block, given, undo) => page.press({ view_id: shown.id }, element, block, given, undo),
-  }) : h("p", { class: "empty" }, "The app has not published its home tab yet.")));
+async function globally(callback_id) {
+  say("…");
+  tell(await post("shortcut", { user: page.user, callback_id }), "Sent");
+  refresh();
 }
 
 // ---- doing
@@ -248,6 +200,44 @@ page.press = async (where, element, block, given, undo) => {
   refresh();
 };
 
+page.suggest = (where, element, block, value) =>
+  post("options", { user: page.user, action_id: element.action_id, block_id: block.block_id, value, ...where });
+
+page.edit = (ts) => {
+  const before = page.editing;
+  page.editing = ts;
+  draw();
+  if (!ts) document.querySelector(`[data-ts="${CSS.escape(before ?? "")}"] [data-focus="more"]`)?.focus();
+};
+
+page.saveEdit = async (message, text) => {
+  const answer = await post("edit", { user: page.user, channel: message.channel, ts: message.ts, text });
+  if (!answer.ok) {
+    say(answer.error === "no_text" ? "A message cannot be empty; delete it instead." : answer.error);
+    return;
+  }
+  await refresh();
+  page.edit(null);
+};
+
+page.remove = async (message) => {
+  const text = (value) => ({ type: "plain_text", text: value });
+  const sure = { title: text("Delete message"), text: text("Delete this message for everybody? This cannot be undone."), confirm: text("Delete"), deny: text("Cancel"), style: "danger" };
+  if (!(await confirmed($("confirm"), sure, page.context))) return;
+  const answer = await post("delete", { user: page.user, channel: message.channel, ts: message.ts });
+  if (!answer.ok) say(answer.error);
+};
+
+page.copyLink = async (message) => {
+  const url = `${location.origin}/archives/${message.channel}/p${message.ts.replace(".", "")}`;
+  try {
+    await navigator.clipboard.writeText(url);
+    say("Link copied");
+  } catch {
+    say(url);
+  }
+};
+
 page.react = async (message, name, remove) => {
   const answer = await post("react", { user: page.user, channel: message.channel, ts: message.ts, name, remove });
   if (!answer.ok) say(answer.error);
@@ -263,58 +253,81 @@ page.shortcut = async (message, callback_id) => {
   tell(await post("shortcut", { user: page.user, channel: message.channel, ts: message.ts, callback_id }), "Sent");
 };
 
-async function send(box, thread_ts) {
-  const text = box.value.trim();
-  if (!text) return;
-  box.value = "";
-  grow(box);
-  if (text.startsWith("/") && !thread_ts) {
-    say(`${text.split(" ")[0]} …`);
-    const answer = await post("command", { user: page.user, channel: page.place, text });
-    tell(answer, `${text.split(" ")[0]} acknowledged`);
-    if (answer.ack === undefined) box.value = text;
-  } else {
-    const answer = await post("say", { user: page.user, channel: page.place, text, thread_ts });
-    if (!answer.ok) say(answer.error);
+// Send what stands in a field; resolves to false when it was not taken, and what was typed comes back.
+async function send(text, files, thread_ts) {
+  if (!thread_ts && !page.member) {
+    await post("join", { user: page.user, channel: page.place });
+    return true;
   }
+  const where = { user: page.user, channel: page.place };
+  if (files.length) return sent(await post("upload", { ...where, files, text: encode(text, page.context), thread_ts }));
+  if (!text) return true;
+  if (!text.startsWith("/")) return sent(await post("say", { ...where, text: encode(text, page.context), thread_ts }));
+  const word = text.split(/\s/)[0];
+  if (thread_ts) {
+    say(`${word} is not supported in threads. Sorry!`);
+    return false;
+  }
+  say(`${word} …`);
+  const answer = await post("command", { ...where, text: encode(text, page.context, { labels: true }) });
+  tell(answer, `${word} acknowledged`);
+  return answer.ack !== undefined;
+}
+
+function sent(answer) {
+  say(answer.ok ? "" : answer.error);
+  return answer.ok;
 }
 
 const say = (text) => { $("status").textContent = text; };
 
 function tell(answer, done) {
   if (answer.ack?.ok) say(`${done} in ${answer.ack.ms} ms`);
+  else if (answer.ack === null && answer.saw?.length) say(answer.saw[0].text);
   else say(answer.ack ? `The bot did not answer: ${answer.ack.error}` : answer.error ?? "");
 }
-
-const grow = (box) => {
-  box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight + 2, 180)}px`;
-};
 
 const openSide = () => { document.body.classList.add("side-open"); $("side-close").focus(); };
 const closeSide = () => document.body.classList.remove("side-open");
 
+// ArrowUp in the empty field edits one's last message.
+function editLast() {
+  const own = page.context.channels.get(page.place)?.messages.filter((m) => m.user === page.user && !m.ephemeral_to && (!m.subtype || m.subtype === "file_share") && !m.thread_ts);
+  if (!own?.length || page.archived) return false;
+  page.edit(own.at(-1).ts);
+  return true;
+}
+
+async function openDirect() {
+  const answer = await post("home", { user: page.user, tab: "messages" });
+  if (answer.ok) go(answer.channel);
+}
+
+async function newChannel() {
+  const name = await asked($("confirm"), "New channel", "Name: lower-case letters, digits, - and _");
+  if (!name) return;
+  const answer = await post("create", { user: page.user, name });
+  if (answer.ok) go(answer.channel);
+  else say(answer.error);
+}
+
 function listen() {
-  for (const [form, box, thread] of [["compose", "composer", false], ["thread-compose", "thread-composer", true]]) {
-    $(form).addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (!thread && !page.member) post("join", { user: page.user, channel: page.place });
-      else send($(box), thread ? page.thread : undefined);
-    });
-    $(box).addEventListener("input", () => grow($(box)));
-    $(box).addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      $(form).requestSubmit();
-    });
-  }
+  new Composer($("compose"), { say, send, up: editLast });
+  new Composer($("thread-compose"), { say, send: (text, files) => send(text, files, page.thread) });
+  $("tab-home").addEventListener("click", () => go(HOME));
+  $("tab-messages").addEventListener("click", openDirect);
+  $("new-channel").addEventListener("click", newChannel);
   $("act-as").addEventListener("change", () => go(page.place, $("act-as").value));
   $("thread-close").addEventListener("click", () => { page.thread = null; draw(); $("composer").focus(); });
   $("side-open").addEventListener("click", openSide);
   $("side-close").addEventListener("click", closeSide);
   $("skip").addEventListener("click", (event) => { event.preventDefault(); $("composer").focus(); });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) closeSide();
+    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (document.body.classList.contains("side-open")) {
+      closeSide();
+      $("side-open").focus();
+    } else if (page.thread) $("thread-close").click();
   });
   window.addEventListener("hashchange", arrive);
 }

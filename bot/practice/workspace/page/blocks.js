@@ -1,6 +1,7 @@
 // Block Kit as DOM nodes. `desk` is what the blocks stand on: { context, press(element, block, given), form, picked }.
 import { control, isInput, picture } from "/page/elements.js";
 import { h, link } from "/page/dom.js";
+import { markdown as marked } from "/page/markdown.js";
 import { emoji, mention, mrkdwn, textObject } from "/page/mrkdwn.js";
 
 export const blocks = (list, desk) => (list ?? []).map((block) => block_(block, desk));
@@ -26,7 +27,8 @@ function header(block, desk) {
 }
 
 const divider = () => h("hr", { class: "block" });
-const markdown = (block) => h("div", { class: "block text wrap" }, block.text);
+const markdown = (block) => h("div", { class: "block text" }, marked(block.text));
+const file = () => h("p", { class: "block" }, "(a remote file)");
 const video = (block) => h("p", { class: "block" }, link(block.video_url, block.alt_text));
 
 function context(block, desk) {
@@ -77,6 +79,7 @@ function richInline(item, where) {
     case "text": return [styled(item.text, item.style ?? {})];
     case "link": return [link(item.url, styled(item.text ?? item.url, item.style ?? {}))];
     case "emoji": return [emoji(item.name) ?? `:${item.name}:`];
+    case "color": return [h("code", {}, item.value)];
     case "user": return [mention(item.user_id, null, where)];
     case "channel": return mrkdwn(`<#${item.channel_id}>`, where);
     case "usergroup": return mrkdwn(`<!subteam^${item.usergroup_id}>`, where);
@@ -105,4 +108,4 @@ export function formValues(root, list) {
   return values;
 }
 
-const KINDS = { section, header, divider, context, actions, image, input, rich_text, markdown, video };
+const KINDS = { section, header, divider, context, actions, image, input, rich_text, markdown, video, file };

@@ -1,5 +1,7 @@
 // Interactive elements: buttons, menus, pickers and fields. Each field's node has `read()` and, in messages, acts at once.
+import { readFiles } from "/page/compose.js";
 import { h, safeLink } from "/page/dom.js";
+import { external } from "/page/external.js";
 import { emojiText } from "/page/mrkdwn.js";
 
 const TYPED = { number_input: "text", email_text_input: "email", url_text_input: "url" };
@@ -29,13 +31,15 @@ function make(element, block, desk, marks, label) {
     case "button": case "workflow_button": return button(element, block, desk, marks);
     case "image": return picture(element, "small");
     case "overflow": return menu(element, block, desk, { ...marks, "aria-label": "More actions", class: "overflow" }, options(element), "⋯");
-    case "static_select": case "external_select":
+    case "external_select": case "multi_external_select": return external(element, block, desk, marks, label, acts(element, block));
+    case "file_input": return files(element, block, desk, marks);
+    case "static_select":
       return menu(element, block, desk, { ...marks, "aria-label": label }, options(element), element.placeholder?.text ?? "Choose…");
     case "users_select": return menu(element, block, desk, { ...marks, "aria-label": label }, people(desk), element.placeholder?.text ?? "Choose a person…");
     case "channels_select": case "conversations_select":
       return menu(element, block, desk, { ...marks, "aria-label": label }, channels(desk), element.placeholder?.text ?? "Choose a channel…");
     case "checkboxes": case "radio_buttons": return choices(element, block, desk, marks);
-    case "multi_static_select": return choices({ ...element, type: "checkboxes" }, block, desk, marks);
+    case "multi_static_select": return choices({ ...element, type: "checkboxes", options: element.options ?? element.option_groups.flatMap((group) => group.options) }, block, desk, marks);
     case "multi_users_select": return many(element, block, desk, marks, people(desk), "initial_users", "selected_users");
     case "multi_channels_select": case "multi_conversations_select":
       return many(element, block, desk, marks, channels(desk), "initial_channels", "selected_channels");
@@ -150,7 +154,40 @@ function typed(element, block, desk, marks, label) {
     : h("input", { type: TYPED[element.type] ?? "text", inputmode: element.type === "number_input" ? "decimal" : null, value, ...common });
   if (element.max_length) node.setAttribute("maxlength", element.max_length);
   node.read = () => (element.type === "rich_text_input" ? richText(node.value) : node.value);
-  if (block.dispatch_action) node.addEventListener("change", () => desk.press(element, block, node.value));
+  if (acts(element, block)) dispatch(node, element, block, desk);
+  return node;
+}
+
+// When a field tells the app what was typed: on Enter, or with every character after a short pause.
+function dispatch(node, element, block, desk) {
+  const when = element.dispatch_action_config?.trigger_actions_on ?? ["on_enter_pressed"];
+  let timer = null;
+  if (when.includes("on_character_entered")) {
+    node.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => desk.press(element, block, node.value), 400);
+    });
+  }
+  if (when.includes("on_enter_pressed")) {
+    node.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      desk.press(element, block, node.value);
+    });
+  }
+}
+
+function files(element, block, desk, marks) {
+  let held = stateOf(element, block, desk)?.files ?? [];
+  const kinds = element.filetypes?.map((kind) => `.${kind}`).join(",");
+  const names = h("span", { class: "file-names" }, held.map((file) => file.name ?? file.filename).join(", "));
+  const input = h("input", { type: "file", accept: kinds, multiple: (element.max_files ?? 10) > 1, ...marks });
+  input.addEventListener("change", async () => {
+    held = await readFiles(input.files);
+    names.textContent = "";
+  });
+  const node = h("div", { class: "files" }, input, names);
+  node.read = () => held;
   return node;
 }
 

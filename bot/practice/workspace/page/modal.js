@@ -4,9 +4,9 @@ import { h } from "/page/dom.js";
 import { emojiText, textObject } from "/page/mrkdwn.js";
 
 export class Modal {
-  constructor(node, { press, submit, close }) {
+  constructor(node, { press, submit, close, suggest }) {
     this.node = node;
-    this.act = { press, submit, close };
+    this.act = { press, submit, close, suggest };
     this.shown = null;
     this.errors = {};
     node.addEventListener("cancel", (event) => {
@@ -47,7 +47,8 @@ export class Modal {
       form: true,
       errors: this.errors,
       picked: picked(view, typed),
-      press: (element, block, given, undo) => this.act.press({ view_id: view.id }, element, block, given, undo),
+      press: (element, block, given, undo) => this.act.press({ view_id: view.id, values: formValues(this.node, view.blocks) }, element, block, given, undo),
+      suggest: (element, block, value) => this.act.suggest({ view_id: view.id }, element, block, value),
     };
     const form = h("form", { method: "dialog", novalidate: true },
       h("header", { class: "modal-head" },
@@ -97,11 +98,41 @@ function picked(view, typed) {
       conversations_select: () => ({ selected_conversation: given }),
       datepicker: () => ({ selected_date: given }),
       timepicker: () => ({ selected_time: given }),
+      datetimepicker: () => ({ selected_date_time: given }),
+      multi_static_select: () => ({ selected_options: (given ?? []).map(option).filter(Boolean) }),
+      multi_users_select: () => ({ selected_users: given }),
+      multi_channels_select: () => ({ selected_channels: given }),
+      multi_conversations_select: () => ({ selected_conversations: given }),
+      external_select: () => kept(state, block, "selected_option"),
+      multi_external_select: () => kept(state, block, "selected_options"),
+      file_input: () => ({ files: given }),
     };
     const shape = shapes[block.element.type] ?? (() => ({ value: typeof given === "string" ? given : "" }));
     state[block.block_id] = { ...state[block.block_id], [block.element.action_id]: shape() };
   }
   return state;
+}
+
+const kept = (state, block, key) => ({ [key]: state[block.block_id]?.[block.element.action_id]?.[key] ?? null });
+
+// Ask for one line of text; resolves to it, or to null.
+export function asked(node, title, label, value = "") {
+  return new Promise((resolve) => {
+    const field = h("input", { type: "text", id: "asked", value, "data-testid": "asked" });
+    const done = (answer) => { node.close(); resolve(answer); };
+    node.oncancel = (event) => { event.preventDefault(); done(null); };
+    const form = h("form", { method: "dialog", novalidate: true },
+      h("header", { class: "modal-head" }, h("h2", { id: "confirm-title" }, title)),
+      h("div", { class: "modal-body block input" }, h("label", { for: "asked" }, label), field),
+      h("footer", { class: "modal-foot" },
+        h("button", { type: "button", class: "button", onclick: () => done(null) }, "Cancel"),
+        h("button", { type: "submit", class: "button primary" }, "Save")));
+    form.addEventListener("submit", (event) => { event.preventDefault(); done(field.value.trim()); });
+    node.replaceChildren(form);
+    node.showModal();
+    field.focus();
+    field.select();
+  });
 }
 
 // Ask as a `confirm` object says; resolves to true or false.
