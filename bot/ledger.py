@@ -54,22 +54,39 @@ class Ledger:
             await self._note_refusal(command, refusal)
             raise
 
+    async def preview(self, flow: Flow[C, T], command: C) -> T:
+        """Return what a flow answers to `command` after the same check of authority; nothing that it does is kept.
+
+        Raises as `decide` does; a refusal is written down like any other.
+        """
+
+        def act(rows: Rows) -> T:
+            authorise(command, self.world.config)
+            return flow(Book(rows, world=self.world, now=self.clock.now(), by=command.by), command)
+
+        try:
+            return await self._store.read(act)
+        except Refused as refusal:
+            await self._note_refusal(command, refusal)
+            raise
+
     async def read(self, reading: Callable[[Rows], T]) -> T:
         """Read without writing."""
         return await self._store.read(reading)
 
     async def _note_refusal(self, command: Command, refusal: Refused) -> None:
+        """Write down what a person was refused: in the incident it was about, else in the watch's stream."""
         number = getattr(command, "incident", None)
-        if command.by.is_bot or not isinstance(number, int):
+        if command.by.is_bot:
             return
+        entry = CommandRefused(command=type(command).__name__, reason=str(refusal))
 
         def act(rows: Rows) -> None:
             book = Book(rows, world=self.world, now=self.clock.now(), by=command.by)
             try:
-                incident = book.incident(number)
+                book.write(book.incident(number), entry) if isinstance(number, int) else book.write_watch(entry)
             except NotFound:
                 return
-            book.write(incident, CommandRefused(command=type(command).__name__, reason=str(refusal)))
             book.close(consequences)
 
         await self._store.write(act)

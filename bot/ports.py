@@ -15,7 +15,7 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.journal import Written
 from bot.domain.target import Effect, Release, Reply, Sample
 from bot.domain.watch import Watch
-from bot.domain.work import Result, Todo, Work
+from bot.domain.work import Backlog, Result, Todo, Work
 
 T = TypeVar("T")
 
@@ -202,6 +202,14 @@ class Episode:
     own_effect: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stood:
+    """Where a row of work stands: its `state` (ready, done or dead) and what its handler noted last."""
+
+    state: str
+    outcome: str | None
+
+
 class Rows(Protocol):
     """The tables, inside one transaction. Only `bot/flows/book.py` and the ledger use it."""
 
@@ -245,10 +253,18 @@ class Rows(Protocol):
         """Return the alert bodies of an incident as received, oldest first."""
         ...
 
+    def backlog(self, now: datetime) -> Backlog:
+        """Return how much of what people should be told in Slack was due by `now` and waits; furniture aside."""
+        ...
+
     def save(
         self, incidents: Sequence[Incident], watch: Watch | None, entries: Sequence[Written], todo: Sequence[Todo]
     ) -> None:
         """Store everything that a decision changed."""
+        ...
+
+    def outcome(self, key: str) -> "Stood | None":
+        """Return where the work of a key stands, or None when there is none."""
         ...
 
     def holds(self, work: Work) -> bool:

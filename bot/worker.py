@@ -19,10 +19,17 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Work], Awaitable[Result]]
 LEASE = timedelta(seconds=30)
 AT_ONCE = 64
+TALK_AT_ONCE = 24
+"""Of work that only talks: a chat service that swallows requests must never hold a place that a freeze needs."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 TRIES: Mapping[str, int] = {"slack.view": 1, "slack.respond": 3}
 MOST_TRIES = 12
+
+
+def talks(kind: str) -> bool:
+    """Tell whether work of this kind only tells people something."""
+    return kind.startswith(("slack.", "page.slack"))
 
 
 class Worker:
@@ -43,9 +50,17 @@ class Worker:
         self._buried = buried
         self._incident = incident
         self._running: set[asyncio.Task[None]] = set()
+        self._talking: set[asyncio.Task[None]] = set()
+        self._talk = tuple(kind for kind in handlers if talks(kind))
+        self._acts = tuple(kind for kind in handlers if not talks(kind))
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a handler runs."""
+        return bool(self._running or self._talking)
 
     def wake(self) -> None:
         """Look for work now; may be called from any thread."""
@@ -63,7 +78,7 @@ class Worker:
                 log.exception("the work table cannot be reached; trying again")
                 started = 0
                 await asyncio.sleep(0.5)
-            if started == 0 or len(self._running) >= AT_ONCE:
+            if started == 0:
                 with_timeout = asyncio.wait_for(self._woken.wait(), timeout=1.0)
                 try:
                     await with_timeout
@@ -71,16 +86,20 @@ class Worker:
                     continue
 
     async def once(self) -> int:
-        """Claim what is due and start it; return how many were started."""
-        room = AT_ONCE - len(self._running)
-        if room <= 0:
+        """Claim what is due and start it, what acts before what talks; return how many were started."""
+        acts = await self._start(self._acts, self._running, AT_ONCE)
+        return acts + await self._start(self._talk, self._talking, TALK_AT_ONCE)
+
+    async def _start(self, kinds: tuple[str, ...], running: set[asyncio.Task[None]], most: int) -> int:
+        room = most - len(running)
+        if room <= 0 or not kinds:
             return 0
-        claimed = await self._queue.claim(tuple(self._handlers), limit=room, lease=LEASE, incident=self._incident)
+        claimed = await self._queue.claim(kinds, limit=room, lease=LEASE, incident=self._incident)
         if self._closing:
             return 0  # the leases run out; whoever works then takes them
         for work in claimed:
             task = asyncio.create_task(self._handle(work), name=work.key)
-            self._running.add(task)
+            running.add(task)
             task.add_done_callback(self._ended)
         return len(claimed)
 
@@ -103,14 +122,15 @@ class Worker:
         """Stop claiming; let running handlers end for a moment, then cancel them (their leases run out)."""
         self._closing = True
         self._woken.set()
-        if self._running:
-            _, pending = await asyncio.wait(self._running, timeout=3)
+        if running := self._running | self._talking:
+            _, pending = await asyncio.wait(running, timeout=3)
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._talking.discard(task)
         self._woken.set()
 
     async def _handle(self, work: Work) -> None:

@@ -94,6 +94,9 @@ class Approval:
     expires_at: datetime
     granted_until: datetime | None = None
     ended: str | None = None
+    broken_by: str | None = None
+    """Who goes on alone; `acts_at` is when."""
+    acts_at: datetime | None = None
 
     @property
     def pending(self) -> bool:
@@ -123,6 +126,8 @@ class Action:
     text: str
     owner: str
     due_on: str | None = None
+    done_at: datetime | None = None
+    done_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +156,7 @@ class Incident:
     contained_by_hand: bool = False
     resolved_at: datetime | None = None
     resolution: str = ""
+    closed_at: datetime | None = None
     lowered: bool = False
     safety: bool = False
     firing: int = 0
@@ -310,7 +316,15 @@ def _contained(i: Incident, e: j.Contained, w: j.Written) -> Incident:
 
 
 def _reopened(i: Incident, e: j.Reopened, w: j.Written) -> Incident:
-    return replace(i, status=Status.OPEN, contained_at=None, resolved_at=None)
+    again = replace(i, status=Status.OPEN, contained_at=None, resolved_at=None, closed_at=None, remaining=())
+    if e.was == Status.CONTAINED:
+        return again
+    # It begins anew for people: nobody is on it yet, and the clocks of its severity start now.
+    return replace(again, severity_since=w.at, acknowledged_at=None, acknowledged_by=None)
+
+
+def _closed(i: Incident, e: j.Closed, w: j.Written) -> Incident:
+    return replace(i, status=Status.CLOSED, closed_at=w.at)
 
 
 def _resolved(i: Incident, e: j.Resolved, w: j.Written) -> Incident:
@@ -368,6 +382,13 @@ def _asked(i: Incident, e: j.ApprovalAsked, w: j.Written) -> Incident:
 def _given(i: Incident, e: j.ApprovalGiven, w: j.Written) -> Incident:
     was = i.approvals[e.approval]
     now = replace(was, given=_more(was.given, (e.person,)), granted_until=e.until if e.complete else None)
+    return replace(i, approvals={**i.approvals, e.approval: now})
+
+
+def _broken(i: Incident, e: j.GlassBroken, w: j.Written) -> Incident:
+    was = i.approvals[e.approval]
+    lasts = max(was.expires_at, e.acts_at + (was.expires_at - was.asked_at))
+    now = replace(was, broken_by=e.person, acts_at=e.acts_at, expires_at=lasts)
     return replace(i, approvals={**i.approvals, e.approval: now})
 
 
@@ -483,8 +504,17 @@ def _action(i: Incident, e: j.ActionAdded, w: j.Written) -> Incident:
     return replace(i, actions={**i.actions, e.action: Action(id=e.action, text=e.text, owner=e.owner, due_on=e.due_on)})
 
 
+def _action_done(i: Incident, e: j.ActionDone, w: j.Written) -> Incident:
+    done = replace(i.actions[e.action], done_at=w.at, done_by=w.by.person)
+    return replace(i, actions={**i.actions, e.action: done})
+
+
 def _channel(i: Incident, e: j.ChannelOpened, w: j.Written) -> Incident:
     return replace(i, channel=e.channel, channel_name=e.name)
+
+
+def _archived(i: Incident, e: j.ChannelArchived, w: j.Written) -> Incident:
+    return replace(i, channel=None, channel_name=None, header=None)
 
 
 def _header(i: Incident, e: j.HeaderPosted, w: j.Written) -> Incident:
@@ -507,12 +537,14 @@ _CHANGES: Mapping[type[j.Entry], Callable[[Incident, Any, j.Written], Incident]]
     j.Contained: _contained,
     j.Reopened: _reopened,
     j.Resolved: _resolved,
+    j.Closed: _closed,
     j.RoleTaken: _role,
     j.Paged: _paged,
     j.StepPlanned: _planned,
     j.TargetsHeld: _held,
     j.ApprovalAsked: _asked,
     j.ApprovalGiven: _given,
+    j.GlassBroken: _broken,
     j.ApprovalEnded: _approval_ended,
     j.StepSkipped: _skipped,
     j.StepStarted: _started,
@@ -527,7 +559,9 @@ _CHANGES: Mapping[type[j.Entry], Callable[[Incident, Any, j.Written], Incident]]
     j.StatusGiven: _told,
     j.PostmortemDrafted: _drafted,
     j.ActionAdded: _action,
+    j.ActionDone: _action_done,
     j.ChannelOpened: _channel,
+    j.ChannelArchived: _archived,
     j.HeaderPosted: _header,
 }
 """The table of changes; an entry that is not in it is a record only."""

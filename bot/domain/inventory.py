@@ -75,6 +75,8 @@ class Avs:
     quorum: int = 1
     duty_period: timedelta = timedelta(seconds=12)
     network: str = "testnet"
+    channel: str | None = None
+    """The Slack channel of those who depend on it; None: the policy's `stakeholder_channel`."""
 
 
 def same_key(key: str) -> str:

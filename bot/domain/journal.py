@@ -96,6 +96,14 @@ class NoteAdded(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteChanged(Entry):
+    """The message that a note was taken from was edited or, with `text` None, deleted; the note itself stays."""
+
+    source: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contained(Entry):
     reason: str
     by_hand: bool = False
@@ -105,6 +113,8 @@ class Contained(Entry):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopened(Entry):
     reason: str
+    was: str = "contained"
+    """The status that ended: `contained`, `resolved` or `closed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +133,18 @@ class Resolved(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Closed(Entry):
+    """Nothing is left to do but the actions: the channel is archived after a while."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRefused(Entry):
     command: str
     reason: str
+    account: str | None = None
+    """The account that asked, when nobody in team.yaml stands behind it."""
 
 
 # ---- people
@@ -209,6 +228,16 @@ class ApprovalGiven(Entry):
     complete: bool
     until: datetime
     """When `complete`, until when the step may begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlassBroken(Entry):
+    """One person goes on alone where two are needed: it happens at `acts_at` unless somebody rejects it before."""
+
+    approval: str
+    person: str
+    reason: str
+    acts_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,12 +399,25 @@ class ActionAdded(Entry):
     text: str
     owner: str
     due_on: str | None = None
+    origin: str = "person"
+    """`person`, or `resolve` for what is left behind when an incident is resolved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDone(Entry):
+    action: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOpened(Entry):
     channel: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelArchived(Entry):
+    channel: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

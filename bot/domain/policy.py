@@ -35,6 +35,8 @@ class Paging:
     role_reminder: timedelta = timedelta(minutes=5)
     rounds: int = 6
     """How many times the whole line is paged before the bot stops asking and says so."""
+    slack_groups: Mapping[Severity, tuple[str, ...]] = field(default_factory=dict)
+    """Ids of Slack user groups that the announcement of a new incident mentions; it gives them no power."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Policy:
     capture_window: timedelta = timedelta(minutes=15)
     request_lives: timedelta = timedelta(minutes=30)
     approval_lives: timedelta = timedelta(minutes=5)
+    break_glass_after: timedelta | None = None
+    """How long one person who goes on alone must wait, so that others can say no; None: nobody may."""
     proof_windows: int = 1
     """Duty windows over which a counter must be flat before a freeze is verified."""
     unfreeze_windows: int = 2
@@ -79,11 +83,15 @@ class Policy:
     symptom_wait: timedelta = timedelta(minutes=5)
     deadline_objective: float = 0.0005
     """Missed share of required duties that the SLO allows; ten times it raises to SEV-1."""
+    archive_after: timedelta = timedelta(days=7)
+    """So long a closed incident's channel stays open."""
     postmortem_days: int = 5
     country: str | None = None
     """ISO country code whose public holidays are no business days; None counts weekends only."""
     incidents_channel: str = "incidents"
     stakeholder_channel: str | None = None
+    runbook_hosts: tuple[str, ...] = ()
+    """Hosts to whose runbooks an incident's channel may lead, besides our own public address."""
     require_escrow: bool = True
     scale: float = 1.0
     """How much faster than real people's clocks run; more than 1 only in demo and drills."""
@@ -97,6 +105,7 @@ class Policy:
             stakeholders={sev: cadence.scaled(factor) for sev, cadence in self.stakeholders.items()},
             prompt_escalates=self.prompt_escalates / factor,
             symptom_wait=self.symptom_wait / factor,
+            break_glass_after=self.break_glass_after / factor if self.break_glass_after else None,
             paging=replace(
                 self.paging,
                 escalate_after=self.paging.escalate_after / factor,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.domain.authority import Power
@@ -92,6 +92,17 @@ class Team:
         line = self.on_call(at)
         place = list(Role).index(role)
         return line[place % len(line)] if line else None
+
+    def changes(self, at: datetime, hours: int) -> tuple[datetime, ...]:
+        """Return `at` and each full hour of the next `hours` from which other people are on call."""
+        found, line = [at], self.on_call(at)
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        for _ in range(hours):
+            hour += timedelta(hours=1)
+            if (now := self.on_call(hour)) != line:
+                found.append(hour)
+                line = now
+        return tuple(found)
 
     def hour_of_week(self, at: datetime) -> int:
         """Return 0-167 for `at` (aware) in the team's zone."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -22,6 +22,30 @@ class Todo:
     lane: str | None = None
     merge: str | None = None
     priority: int = 5
+
+
+BEHIND = timedelta(seconds=10)
+"""What has waited for less than this is on its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much of what people should be told waits: `oldest` is when the first of it was due.
+
+    `why` is what became of the last try of the oldest, empty when it only waits its turn.
+    """
+
+    waiting: int = 0
+    oldest: datetime | None = None
+    why: str = ""
+
+    def age(self, now: datetime) -> timedelta:
+        """Return for how long the oldest has waited."""
+        return max(timedelta(), now - self.oldest) if self.oldest else timedelta()
+
+    def behind(self, now: datetime) -> bool:
+        """Tell whether people should know of it."""
+        return self.waiting > 0 and self.age(now) > BEHIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

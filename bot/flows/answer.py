@@ -17,6 +17,19 @@ class Say(Command):
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayAll(Command):
+    """Several such things, in their own order and lanes."""
+
+    todo: tuple[Todo, ...]
+
+
+def say_all(book: Book, command: SayAll) -> None:
+    """Enqueue them all; what was enqueued before under its key is not enqueued again."""
+    for item in command.todo:
+        book.todo(item)
+
+
 def say(book: Book, command: Say) -> None:
     """Enqueue it before everything else: somebody is looking at a screen."""
     book.todo(Todo(key=command.key, kind=command.kind, body=command.body, priority=0))

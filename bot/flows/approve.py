@@ -1,12 +1,13 @@
 """Approvals: agreement of persons, bound to what would be done, for a short time, once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
 from bot.domain.incident import Approval, Incident
-from bot.domain.playbook import Needs
+from bot.domain.playbook import Needs, Verb
 from bot.domain.target import State
 from bot.errors import NotFound, Refused
 from bot.flows.book import Book, Command, authorise
@@ -22,6 +23,8 @@ class Approve(Command):
     needs: ClassVar[Power | None] = Power.RESPOND
     incident: int
     approval: str | None = None
+    verb: Verb | None = None
+    """Which one is meant when several wait and no `approval` is named."""
     reject: bool = False
     reason: str = ""
 
@@ -45,7 +48,7 @@ def approve(book: Book, command: Approve) -> Approved:
         authorise(found, book.config)
         done = request(book, found)
         return Approved(incident=done.incident, text=done.text)
-    _check(book, incident, found, command)
+    check(book, incident, found, command)
     person = command.by.person or ""
     if command.reject:
         reason = command.reason.strip() or f"rejected by {person}"
@@ -77,10 +80,11 @@ def _find(book: Book, incident: Incident, command: Approve) -> Approval | Reques
     """Return the approval that is meant, or the request that agreeing to a held step amounts to."""
     if command.approval is not None:
         if command.approval not in incident.approvals:
-            raise NotFound(f"{incident.id} has no such approval request.")
+            raise Refused(f"{incident.id} has no such request: it belongs to another incident, or to none.")
         return incident.approvals[command.approval]
-    pending = [a for a in incident.approvals.values() if a.pending and a.expires_at > book.now]
-    held = {v: tuple(n for n, t in ts.items() if t.state is State.HELD) for v, ts in incident.tracks.items()}
+    meant = {command.verb} if command.verb else set(Verb)
+    pending = [a for a in incident.approvals.values() if a.pending and a.expires_at > book.now and a.verb in meant]
+    held = {v: held_now(incident, v) for v in incident.tracks if v in meant}
     waiting = [v for v, nodes in held.items() if nodes]
     if len(pending) == 1 and not waiting:
         return pending[0]
@@ -94,11 +98,17 @@ def _find(book: Book, incident: Incident, command: Approve) -> Approval | Reques
         [*(f"{a.verb} of {', '.join(a.targets)}" for a in pending), *(f"{v} of {', '.join(held[v])}" for v in waiting)]
     )
     raise Refused(
-        f"Several things wait for agreement ({what}): press the button of the one you mean, or give the verb."
+        f"Several things wait for agreement ({what}): press the button of the one you mean, or `approve rollback`."
     )
 
 
-def _check(book: Book, incident: Incident, approval: Approval, command: Approve) -> None:
+def held_now(incident: Incident, verb: Verb) -> tuple[str, ...]:
+    """Return the targets for which nothing of `verb` is sent until a person decides."""
+    return tuple(n for n, t in incident.tracks.get(verb, {}).items() if t.state is State.HELD)
+
+
+def check(book: Book, incident: Incident, approval: Approval, command: Command) -> None:
+    """Raise Refused unless `command`'s person may agree to (or reject) this request now."""
     team = book.config.team
     if approval.verb not in AFTERWARDS:
         must_be_live(incident)
@@ -109,7 +119,7 @@ def _check(book: Book, incident: Incident, approval: Approval, command: Approve)
     if not team.may(command.by.person, POWER[approval.verb]):
         able = ", ".join(team.people[p].name for p in team.holders(POWER[approval.verb]))
         raise Refused(f"Agreeing to this takes the power '{POWER[approval.verb]}'. Who holds it: {able}.")
-    if not command.reject and command.by.person in approval.given:
+    if isinstance(command, Approve) and not command.reject and command.by.person in approval.given:
         raise Refused("You asked for this yourself: a different person must agree.")
     if digest_of(book, incident.id, approval.verb, approval.targets, approval.parameters) != approval.digest:
         raise Refused("The targets have changed in the inventory since this was asked for: ask for it again.")
@@ -123,9 +133,13 @@ class Expire(Command):
     approval: str
 
 
-def expire(book: Book, command: Expire) -> None:
-    """End a request that nobody completed in time."""
+def expire(book: Book, command: Expire) -> datetime | None:
+    """End a request that nobody completed in time; return when to look again while it still has time."""
     incident = book.incident(command.incident)
     approval = incident.approvals.get(command.approval)
-    if approval is not None and approval.pending:
-        book.write(incident, j.ApprovalEnded(approval=approval.id, how="expired", reason="nobody agreed in time"))
+    if approval is None or not approval.pending:
+        return None
+    if approval.expires_at > book.now:
+        return approval.expires_at
+    book.write(incident, j.ApprovalEnded(approval=approval.id, how="expired", reason="nobody agreed in time"))
+    return None

@@ -15,8 +15,11 @@ from bot.domain.target import State
 from bot.domain.work import Todo
 from bot.flows import status
 from bot.flows.book import World
+from bot.flows.rules import POWER
 
 ASK_AGAIN = timedelta(seconds=2)
+MOMENT = timedelta(seconds=1)
+"""So long things gather that are then told together."""
 SOON = 1
 """Priority of effects on nodes: before anything that talks."""
 
@@ -60,6 +63,13 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
             todo.append(_todo(incident, written, "role.remind", {"role": e.role.value}, due=due))
         case j.ApprovalAsked():
             todo.append(_todo(incident, written, "approval.expire", {"approval": e.approval}, due=e.expires_at))
+        case j.GlassBroken():
+            todo.append(_todo(incident, written, "glass", {"approval": e.approval}, due=e.acts_at))
+        case j.Reopened() if e.was != "contained":
+            todo += [_advance(incident, written), *_clocks(incident, written, world)]
+        case j.Closed():
+            due = written.at + world.config.policy.archive_after
+            todo.append(_todo(incident, written, "slack.archive", due=due))
         case j.StatusPrompted():
             due = written.at + world.config.policy.prompt_escalates
             todo.append(_todo(incident, written, "prompt.escalate", {"prompt": e.prompt}, due=due))
@@ -71,7 +81,7 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
     return todo
 
 
-_SILENT = (j.HeaderPosted, j.CommandRefused, j.EvidenceExported)
+_SILENT = (j.HeaderPosted, j.ChannelArchived, j.CommandRefused, j.EvidenceExported)
 
 
 def _talk(incident: Incident, written: j.Written, world: World) -> list[Todo]:
@@ -83,17 +93,36 @@ def _talk(incident: Incident, written: j.Written, world: World) -> list[Todo]:
         return [
             _todo(incident, written, "slack.channel", lane=lane, priority=3),
             _todo(incident, written, "slack.announce", body, priority=4),
+            _homes(written),
         ]
     todo = []
+    if isinstance(e, _AT_HOME):
+        todo.append(_homes(written))
+    if isinstance(e, _SETTLING):
+        settle = f"settle:{incident.id}"
+        todo.append(_todo(incident, written, "slack.settle", merge=settle, priority=6, due=written.at + MOMENT))
+    if isinstance(e, j.Reopened) and incident.channel is None:
+        todo.append(_todo(incident, written, "slack.channel", lane=lane, priority=3))
     if not isinstance(e, _SILENT):
         header = f"header:{incident.id}"
         todo.append(_todo(incident, written, "slack.header", lane=lane, merge=header, priority=4))
-    if isinstance(e, _SPOKEN) and _worth_saying(e):
+    if isinstance(e, j.TargetsReported | j.ProofRevoked) and _worth_saying(e):
+        what = e.verb.value if isinstance(e, j.TargetsReported) else "revoked"
+        merge = f"tally:{incident.id}:{what}"
+        todo.append(_todo(incident, written, "slack.tally", body, lane=lane, merge=merge, priority=4))
+    elif isinstance(e, _SPOKEN) and _worth_saying(e):
         todo.append(_todo(incident, written, "slack.post", body, lane=lane, priority=4, suffix=":post"))
-    if isinstance(e, j.StatusGiven) and e.audience == status.STAKEHOLDERS and world.config.policy.stakeholder_channel:
-        todo.append(_todo(incident, written, "slack.share", body, lane="slack:stakeholders", priority=4))
+    if isinstance(e, j.StatusGiven) and e.audience == status.STAKEHOLDERS:
+        for name in status.channels(world.config, incident):
+            to = {"lane": f"slack:{name}", "suffix": f":{name}"}
+            todo.append(_todo(incident, written, "slack.share", {**body, "to": name}, priority=4, **to))
     if isinstance(e, j.ApprovalAsked):
-        todo.append(_todo(incident, written, "slack.ask", {"approval": e.approval}, priority=3))
+        team = world.config.team
+        able = [p for p in team.holders(POWER[e.verb]) if p != e.requester and team.people[p].slack] or [""]
+        todo += [
+            _todo(incident, written, "slack.ask", {"approval": e.approval, "person": p}, priority=3, suffix=f":{p}")
+            for p in able
+        ]
     if isinstance(e, j.RoleTaken):
         todo.append(_todo(incident, written, "slack.invite", {"person": e.person}, lane=lane, priority=4))
     if isinstance(e, j.PostmortemDrafted):
@@ -106,21 +135,55 @@ _SPOKEN = (
     j.Contained,
     j.Reopened,
     j.Resolved,
+    j.Closed,
     j.RoleAsked,
     j.PagingExhausted,
     j.TargetsHeld,
-    j.TargetsReported,
+    j.TargetsReported,  # in tallies: a thousand targets are a few messages
     j.StepSkipped,
     j.ApprovalAsked,
     j.ApprovalGiven,
     j.ApprovalEnded,
+    j.GlassBroken,
     j.ProofRevoked,
     j.StatusPrompted,
     j.PromptEscalated,
     j.StatusGiven,
     j.NoteAdded,
+    j.ActionAdded,
     j.WorkBuried,
 )
+
+
+_AT_HOME = (
+    j.SeverityChanged,
+    j.RoleTaken,
+    j.ApprovalAsked,
+    j.ApprovalGiven,
+    j.ApprovalEnded,
+    j.TargetsHeld,
+    j.Contained,
+    j.Reopened,
+    j.Resolved,
+    j.Closed,
+)
+"""What changes people's home pages."""
+_SETTLING = (
+    j.Acknowledged,
+    j.RoleTaken,
+    j.StatusGiven,
+    j.ApprovalGiven,
+    j.ApprovalEnded,
+    j.StepPlanned,
+    j.Waived,
+    j.Resolved,
+)
+"""What answers a question that a message with buttons may have asked."""
+
+
+def _homes(written: j.Written) -> Todo:
+    key = f"homes:{written.incident}:{written.n}"
+    return Todo(key=key, kind="slack.homes", merge="homes", due=written.at + MOMENT, priority=6)
 
 
 _WEIGHTY = frozenset({Verb.FREEZE, Verb.UNFREEZE, Verb.ROLLBACK})
@@ -139,6 +202,8 @@ def _worth_saying(e: j.Entry) -> bool:
             return trouble or (e.verb in _WEIGHTY and any(r.state.proven for r in e.reports))
         case j.WorkBuried():
             return not e.kind.startswith("slack.")
+        case j.ActionAdded():
+            return e.origin == "person"
     return True
 
 
@@ -173,7 +238,8 @@ def _clocks(incident: Incident, written: j.Written, world: World) -> list[Todo]:
 
 def _watch(written: j.Written) -> list[Todo]:
     if isinstance(written.entry, j.AutomationHalted | j.AutomationRearmed | j.RearmAsked):
-        return [Todo(key=f"watch:{written.n}:slack.watch", kind="slack.watch", body={"n": written.n}, priority=2)]
+        told = Todo(key=f"watch:{written.n}:slack.watch", kind="slack.watch", body={"n": written.n}, priority=2)
+        return [told, _homes(written)]
     return []
 
 

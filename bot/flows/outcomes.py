@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
-from bot.domain.incident import Incident, Status, Step, StepState
+from bot.domain.incident import Incident, Page, Status, Step, StepState
 from bot.domain.playbook import OnFailure, Verb
 from bot.domain.roles import Role
 from bot.domain.target import State, Track
+from bot.domain.work import Todo
 from bot.errors import Invalid, Refused
 from bot.flows.book import Book, Command
 from bot.flows.people import all_hands, must_be_live, page
@@ -66,15 +68,53 @@ def _page_for(
 ) -> Incident:
     """Page all hands for a proof that is gone, and for each freeze that is not in force, when that is news."""
     if revoked:
-        which = names(tuple(r.node for r in revoked))
-        why = f"freeze no longer proven on {which}: {revoked[0].detail}"
-        incident = page(book, incident, all_hands(book), reason=why)
+        incident = _page_once(book, incident, NOT_PROVEN, revoked)
     bad = [r for r in fresh if r.state in BAD and (r.node not in old or old[r.node].state not in BAD)]
     if verb is Verb.FREEZE and bad:
-        which = names(tuple(r.node for r in bad))
-        why = f"freeze not in force on {which}: {bad[0].detail}"
-        incident = page(book, incident, all_hands(book), reason=why)
+        incident = _page_once(book, incident, NOT_IN_FORCE, bad)
     return incident
+
+
+NOT_PROVEN, NOT_IN_FORCE = "freeze no longer proven on", "freeze not in force on"
+TOGETHER = timedelta(minutes=1)
+"""What goes wrong so soon after a page for the same cause is paged together: a thousand targets are not a thousand."""
+
+
+def _page_once(book: Book, incident: Incident, cause: str, reports: Sequence[j.TargetReport]) -> Incident:
+    """Page all hands for a cause; within a moment of the last such page, later and together."""
+    wait = TOGETHER / book.config.policy.scale
+    last = _last_page(incident, cause)
+    if last is None or last.at + wait <= book.now:
+        which = names(tuple(r.node for r in reports))
+        return page(book, incident, all_hands(book), reason=f"{cause} {which}: {reports[0].detail}")
+    # Once for each page: who is called then is told of everything since.
+    key = f"{incident.id}:page.more:{last.at.timestamp():.3f}:{cause}"
+    book.todo(Todo(key=key, kind="page.more", body={"cause": cause}, incident=incident.number, due=last.at + wait))
+    return incident
+
+
+def _last_page(incident: Incident, cause: str) -> Page | None:
+    found = [p for p in incident.pages.values() if p.reason.startswith(cause) and not p.level]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageMore(Command):
+    """The moment after a page is over in which more went wrong for the same cause."""
+
+    incident: int
+    cause: str
+
+
+def page_more(book: Book, command: PageMore) -> None:
+    """Page all hands for what went wrong since the last page for the cause, and is still so."""
+    incident = book.incident(command.incident)
+    last = _last_page(incident, command.cause)
+    tracks = incident.tracks.get(Verb.FREEZE, {}).items()
+    worse = [(n, t) for n, t in tracks if t.state in BAD and (last is None or t.since > last.at)]
+    if worse:
+        which = names(tuple(n for n, _ in worse))
+        page(book, incident, all_hands(book), reason=f"{command.cause} {which}: {worse[0][1].detail}")
 
 
 def _let_go_elsewhere(book: Book, incident: Incident, step: str, reports: Sequence[j.TargetReport]) -> None:

@@ -1,5 +1,6 @@
 """People: roles, paging, acknowledgement, severity by hand."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,9 @@ from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import Invalid, NotFound, Refused
 from bot.flows.book import Book, Command
+
+NOTE = 4_000
+"""Characters of a note that are kept."""
 
 
 def gather(book: Book, incident: Incident, *, reason: str) -> Incident:
@@ -184,13 +188,86 @@ def add_note(book: Book, command: AddNote) -> Incident:
     incident = book.incident(command.incident)
     if not command.text.strip():
         raise Invalid("The note is empty: `note the gateway restarted at 03:12`.", where="text")
-    if command.source != "note" and any(
-        isinstance(w.entry, j.NoteAdded) and w.entry.source == command.source for w in book.journal(incident.number)
-    ):
+    if command.source != "note" and noted(book.journal(incident.number), command.source):
         return incident
     return book.write(
-        incident, j.NoteAdded(text=command.text.strip()[:4000], source=command.source, author=command.author)
+        incident, j.NoteAdded(text=command.text.strip()[:NOTE], source=command.source, author=command.author)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNote(Command):
+    """The message behind a note was edited, or deleted (`text` None)."""
+
+    incident: int
+    source: str
+    text: str | None
+
+
+def change_note(book: Book, command: ChangeNote) -> bool:
+    """Write the change down when a note was taken from that message and says something else; tell whether it did."""
+    incident = book.incident(command.incident)
+    text = command.text.strip()[:NOTE] if command.text is not None else None
+    stands = noted(book.journal(incident.number), command.source)
+    if stands is None or stands[0] == text:
+        return False
+    book.write(incident, j.NoteChanged(source=command.source, text=text))
+    return True
+
+
+def noted(entries: Iterable[j.Written], source: str) -> tuple[str | None] | None:
+    """Return what a noted message says as far as is known, in a tuple, or None when it was never noted."""
+    found: tuple[str | None] | None = None
+    for written in entries:
+        if isinstance(written.entry, j.NoteAdded | j.NoteChanged) and written.entry.source == source:
+            found = (written.entry.text,)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver(Command):
+    """A person gives all their roles to another: the end of a shift."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    person: str
+    text: str = ""
+
+
+def hand_over(book: Book, command: HandOver) -> Incident:
+    """Put another person into every role that the asker holds; what they should know becomes a note."""
+    incident = book.incident(command.incident)
+    me = _person(command)
+    mine = [role for role in Role if incident.roles.get(role) == me]
+    if command.person == me:
+        raise Invalid("Hand over to somebody else: `handover @ben what they should know`.", where="person")
+    if not mine:
+        raise Refused(f"You hold no role in {incident.id}. `role @ben ic` puts somebody into one.")
+    for role in mine:
+        take = TakeRole(by=command.by, incident=incident.number, role=role, person=command.person)
+        incident = take_role(book, take)
+    if command.text.strip():
+        incident = book.write(incident, j.NoteAdded(text=command.text.strip()[:NOTE], source="handover"))
+    return incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAway(Command):
+    """Somebody without standing tried something: an outsider, a guest, a bot, a deactivated account."""
+
+    incident: int | None
+    account: str
+    command: str
+    reason: str
+
+
+def turn_away(book: Book, command: TurnAway) -> None:
+    """Write the refusal into the incident's journal, or the watch's when it was about none."""
+    refused = j.CommandRefused(command=command.command[:80], reason=command.reason, account=command.account[:40])
+    if command.incident is None:
+        book.write_watch(refused)
+    else:
+        book.write(book.incident(command.incident), refused)
 
 
 def must_be_live(incident: Incident) -> None:

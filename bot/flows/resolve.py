@@ -1,4 +1,4 @@
-"""Resolving: what is still frozen or unknown is named, each with an owner; then the postmortem is owed."""
+"""The end: what is still frozen or unknown is named, each with an owner; then the postmortem is owed. And back."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,10 +8,11 @@ from bot.domain.authority import Power
 from bot.domain.incident import Incident, Status
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
+from bot.domain.severity import Severity
 from bot.domain.target import State
 from bot.errors import Invalid, Refused
 from bot.flows.book import Book, Command
-from bot.flows.people import must_be_ic
+from bot.flows.people import gather, must_be_ic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ def resolve(book: Book, command: Resolve) -> Incident:
     """Resolve the incident; resolving it again changes nothing."""
     incident = book.incident(command.incident)
     if incident.status in {Status.RESOLVED, Status.CLOSED}:
+        if command.summary.strip() not in {"", incident.resolution}:
+            raise Refused(f"{incident.id} is {incident.status} already: `note` adds to it, `reopen` opens it again.")
         return incident
     must_be_ic(incident, command, book, what="resolve the incident")
     if not command.summary.strip():
@@ -42,8 +45,58 @@ def resolve(book: Book, command: Resolve) -> Incident:
     remaining = tuple(j.Remaining(node=n, state=s, owner=owner) for n, s in still_stopped(incident).items())
     for number, left in enumerate(remaining, start=len(incident.actions) + 1):
         text = f"{left.node} is {left.state}: bring it back or take it out for good"
-        incident = book.write(incident, j.ActionAdded(action=f"act-{number}", text=text, owner=left.owner))
+        incident = book.write(
+            incident, j.ActionAdded(action=f"act-{number}", text=text, owner=left.owner, origin="resolve")
+        )
     return book.write(incident, j.Resolved(summary=command.summary.strip(), remaining=remaining))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reopen(Command):
+    """It was not over."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    reason: str
+
+
+def reopen(book: Book, command: Reopen) -> Incident:
+    """Open a resolved or closed incident again; its clocks start anew and people are called as if it had just opened.
+
+    Raises Refused while another open incident holds its correlation key: alerts can join only one.
+    """
+    incident = book.incident(command.incident)
+    if incident.status.live:
+        return incident
+    reason = command.reason.strip()
+    if not reason:
+        raise Invalid("Say why: `reopen the second signer is back`.", where="reason")
+    other = book.live(incident.key)
+    if other is not None:
+        raise Refused(f"{other.id} is open for the same cause: go on there, and `note` what you know.")
+    incident = book.write(incident, j.Reopened(reason=reason, was=incident.status.value))
+    return gather(book, incident, reason=f"reopened: {reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Command):
+    """Nothing is left to do in the incident but its actions."""
+
+    needs: ClassVar[Power | None] = Power.RESPOND
+    incident: int
+    reason: str = ""
+
+
+def close(book: Book, command: Close) -> Incident:
+    """Close a resolved incident; closing it again changes nothing. At SEV-1 and SEV-2 the draft must exist."""
+    incident = book.incident(command.incident)
+    if incident.status is Status.CLOSED:
+        return incident
+    if incident.status is not Status.RESOLVED:
+        raise Refused(f"{incident.id} is {incident.status}: `resolve` it first.")
+    if incident.peak is not Severity.SEV3 and incident.postmortem_due is None:
+        raise Refused("The postmortem's draft is not written yet: close it when people have read it.")
+    return book.write(incident, j.Closed(reason=command.reason.strip() or "the postmortem is done"))
 
 
 def still_stopped(incident: Incident) -> dict[str, State]:

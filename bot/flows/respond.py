@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
-from bot.domain.incident import Incident, Step, StepState
+from bot.domain.incident import Approval, Incident, Step, StepState
 from bot.domain.inventory import Node
 from bot.domain.playbook import Needs, Verb
 from bot.domain.roles import Role
@@ -89,11 +89,43 @@ def request(book: Book, command: Request) -> Requested:
     if people_needed(book, command.verb, left) is Needs.TWO:
         return _ask(book, incident, command, left, reason)
     incident = plan(book, incident, command.verb, left, needs=Needs.ONE, automatic=False, reason=reason)
+    step = list(incident.steps)[-1]
+    if command.verb is Verb.FREEZE and not incident.status.live:
+        text = f"{names(left)}: frozen after the incident was over; bring it back or take it out for good"
+        incident = book.write(
+            incident, j.ActionAdded(action=f"act-{len(incident.actions) + 1}", text=text, owner=command.by.person or "")
+        )
     return Requested(
         incident=incident,
         targets=left,
-        step=list(incident.steps)[-1],
+        step=step,
         text=f"{command.verb.capitalize()} of {names(left)} begins{_left_signing(book, command.verb, left)}.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a request would mean: its targets, how many people it takes, what is proven stopped already."""
+
+    targets: tuple[str, ...]
+    people: int
+    stopped: frozenset[str]
+    text: str = ""
+
+
+def preview(book: Book, command: Request) -> Preview:
+    """Say what asking for this would mean; raises as `request` does. Writes nothing."""
+    incident = book.incident(command.incident)
+    if command.verb not in AFTERWARDS:
+        must_be_live(incident)
+    targets = named_targets(book, incident, command.verb, command.targets)
+    check_halt(book, command.verb, automatic=False)
+    parameters = parameters_of(book, command.verb, targets)
+    return Preview(
+        targets=targets,
+        people=people_needed(book, command.verb, targets).people,
+        stopped=frozenset(n for each in book.holding() for n in each.frozen),
+        text="; ".join(f"{node} → {build}" for node, build in list(parameters.items())[:10]),
     )
 
 
@@ -240,18 +272,14 @@ def _why_not(book: Book, incident: Incident, step: Step) -> str | None:
     except Halted as halted:
         return str(halted)
     team = book.config.team
-    if not step.automatic and not team.may(step.requester, POWER[step.verb]):
-        return f"{step.requester} no longer holds the power '{POWER[step.verb]}'"
+    agreed = incident.approvals.get(step.approval or "")
+    asker = step.requester or (agreed.broken_by if agreed else None)
+    if not step.automatic and not team.may(asker, POWER[step.verb]):
+        return f"{asker} no longer holds the power '{POWER[step.verb]}'"
     if step.needs is Needs.TWO and step.state is StepState.PLANNED:
-        approval = incident.approvals.get(step.approval or "")
-        if approval is None or approval.ended is not None or approval.granted_until is None:
-            return "it takes two people, and there is no approval for it"
-        if approval.granted_until < book.now:
-            return "the approval expired before the step began"
-        if approval.digest != step.digest:
-            return "the approval was given for something else"
-        if len({p for p in approval.given if team.may(p, POWER[step.verb])}) < Needs.TWO.people:
-            return "of the two people who agreed, one no longer holds the power"
+        why = _not_agreed(book, step, agreed)
+        if why is not None:
+            return why
     if step.verb is Verb.UNFREEZE and (why := other_holders(book, incident, step)):
         return why
     if step.verb not in AFTERWARDS and not incident.status.live:
@@ -260,6 +288,23 @@ def _why_not(book: Book, incident: Incident, step: Step) -> str | None:
         return "no rollback contract names the build to go back to"
     if people_needed(book, step.verb, step.targets).people > step.needs.people and not step.automatic:
         return "the rollback contract on file is gone: it takes two people now"
+    return None
+
+
+def _not_agreed(book: Book, step: Step, agreed: Approval | None) -> str | None:
+    """Say why what people agreed to does not carry this step, or None."""
+    if agreed is None or agreed.ended is not None or agreed.granted_until is None:
+        return "it takes two people, and there is no approval for it"
+    if agreed.granted_until < book.now:
+        return "the approval expired before the step began"
+    if agreed.digest != step.digest:
+        return "the approval was given for something else"
+    alone = agreed.broken_by is not None and set(agreed.given) == {agreed.broken_by}
+    if alone and book.config.policy.break_glass_after is None:
+        return "policy no longer lets one person go on alone"
+    able = {p for p in agreed.given if book.config.team.may(p, POWER[step.verb])}
+    if len(able) < (Needs.ONE if alone else Needs.TWO).people:
+        return "of the people who agreed, one no longer holds the power"
     return None
 
 

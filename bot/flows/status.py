@@ -7,6 +7,7 @@ from typing import ClassVar
 from bot.domain import journal as j
 from bot.domain.authority import Power
 from bot.domain.cadence import Mark, clock_text, marks, owed
+from bot.domain.config import Config
 from bot.domain.incident import Incident
 from bot.domain.policy import Cadence, Policy
 from bot.domain.roles import Role
@@ -17,12 +18,25 @@ from bot.flows.people import all_hands
 
 INTERNAL = "internal"
 STAKEHOLDERS = "stakeholders"
-AUDIENCES = (INTERNAL, STAKEHOLDERS)
+PUBLIC = "public"
+AUDIENCES = (INTERNAL, STAKEHOLDERS, PUBLIC)
+OWED = (INTERNAL, STAKEHOLDERS)
+"""Who is owed a status by the clock; the public hears when a person decides so."""
 
 
 def cadence_of(policy: Policy, severity: Severity, audience: str) -> Cadence | None:
     """Return the cadence that a severity owes an audience, or None."""
-    return (policy.internal if audience == INTERNAL else policy.stakeholders).get(severity)
+    return {INTERNAL: policy.internal, STAKEHOLDERS: policy.stakeholders}.get(audience, {}).get(severity)
+
+
+def channels(config: Config, incident: Incident) -> tuple[str, ...]:
+    """Return the channels of those who depend on what an incident touches; empty when there is none to tell."""
+    nodes = [config.inventory.nodes[n] for n in (*incident.suspects, *incident.touched) if n in config.inventory.nodes]
+    services = dict.fromkeys([*([incident.avs] if incident.avs else []), *(node.avs for node in nodes)])
+    own = [config.inventory.avs[name].channel for name in services if name in config.inventory.avs]
+    general = config.policy.stakeholder_channel
+    found = [name or general for name in own] or [general]
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +127,7 @@ def give(book: Book, command: GiveStatus) -> Incident:
     """Store a status; what follows shares it. It answers every open prompt of its audience."""
     incident = book.incident(command.incident)
     if command.audience not in AUDIENCES:
-        raise Invalid(f"'{command.audience}' is no audience: write internal or stakeholders.", where="audience")
+        raise Invalid(f"'{command.audience}' is no audience: write {', '.join(AUDIENCES)}.", where="audience")
     text = command.text.strip()
     if not text:
         raise Invalid("Say what is known, what is being done, and when the next update comes.", where="text")

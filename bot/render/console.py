@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zlib import crc32
 
 from bot.domain import journal as j
 from bot.domain.config import Config
@@ -59,14 +60,16 @@ def incident_page(
     config: Config,
     now: datetime,
     *,
+    slack: str = "",
     fragment: bool = False,
 ) -> str:
-    """Return the page of one incident, or only the part that changes."""
+    """Return the page of one incident, or only the part that changes; `slack` is what is wrong with Slack, if so."""
     told = [(written, line(written, config)) for written in reversed(entries) if worth_reading(written)]
     alarms, more_alarms = board.alarms(entries)
     return render(
         "console/incident_parts.html.j2" if fragment else "console/incident.html.j2",
-        stamp=stamp((incident,), watch),
+        stamp=stamp((incident,), watch, slack),
+        slack=slack,
         now=now,
         watch=watch,
         halted_by=who(watch.halted_by, config),
@@ -92,13 +95,20 @@ def incident_page(
 
 
 def list_page(
-    incidents: Sequence[Incident], watch: Watch, config: Config, now: datetime, *, fragment: bool = False
+    incidents: Sequence[Incident],
+    watch: Watch,
+    config: Config,
+    now: datetime,
+    *,
+    slack: str = "",
+    fragment: bool = False,
 ) -> str:
     """Return the list of incidents (newest first), open ones by severity, or only the part that changes."""
     rows = [_row(incident, config) for incident in incidents]
     return render(
         "console/list_parts.html.j2" if fragment else "console/list.html.j2",
-        stamp=stamp(incidents, watch),
+        stamp=stamp(incidents, watch, slack),
+        slack=slack,
         now=now,
         watch=watch,
         halted_by=who(watch.halted_by, config),
@@ -117,9 +127,10 @@ def login_page(message: str = "") -> str:
     return render("console/login.html.j2", message=message)
 
 
-def stamp(incidents: Sequence[Incident], watch: Watch) -> str:
+def stamp(incidents: Sequence[Incident], watch: Watch, slack: str = "") -> str:
     """Return what differs whenever a page over these incidents would."""
-    return f"{len(incidents)}.{sum(incident.version for incident in incidents)}.{watch.version}"
+    versions = sum(incident.version for incident in incidents)
+    return f"{len(incidents)}.{versions}.{watch.version}.{crc32(slack.encode()):x}"
 
 
 def seats(incident: Incident, config: Config) -> list[Seat]:

@@ -7,7 +7,7 @@ from bot.domain import journal as j
 from bot.render.saying import Room, Saying
 from bot.render.words import clock, count, duration, everyone, lines, names, plain, who
 
-AUDIENCES = {"internal": "the team", "stakeholders": "the stakeholders"}
+AUDIENCES = {"internal": "the team", "stakeholders": "the stakeholders", "public": "the public"}
 _CHANGES = {
     "fired": "fired",
     "resolved": "resolved",
@@ -85,8 +85,19 @@ def _contained(e: j.Contained, room: Room) -> Saying:
     return Saying(icon="◼", text=f"{how}: {e.reason}")
 
 
+def _note_changed(e: j.NoteChanged, room: Room) -> Saying:
+    what = f"was edited, and now reads: {e.text}" if e.text is not None else "was deleted; the note keeps its words"
+    said = lines(e.text) if e.text is not None else ()
+    return Saying(icon="✎", text=f"A noted message {what}", detail=(*said, f"source {e.source}"))
+
+
 def _reopened(e: j.Reopened, room: Room) -> Saying:
-    return Saying(icon="↺", text=f"No longer contained: {e.reason}")
+    how = "No longer contained" if e.was == "contained" else f"{room.actor} reopened it (it was {e.was})"
+    return Saying(icon="↺", text=f"{how}: {e.reason}")
+
+
+def _closed(e: j.Closed, room: Room) -> Saying:
+    return Saying(icon="■", text=f"Closed by {room.actor}: {e.reason}")
 
 
 def _resolved(e: j.Resolved, room: Room) -> Saying:
@@ -99,7 +110,8 @@ def _resolved(e: j.Resolved, room: Room) -> Saying:
 
 
 def _refused(e: j.CommandRefused, room: Room) -> Saying:
-    return Saying(icon="⊘", text=f"Refused {room.actor}'s {_spaced(e.command)}: {e.reason}")
+    whose = f"account {e.account}'s" if e.account else f"{room.actor}'s"
+    return Saying(icon="⊘", text=f"Refused {whose} {_spaced(e.command)}: {e.reason}")
 
 
 def _spaced(command: str) -> str:
@@ -157,6 +169,14 @@ def _drafted(e: j.PostmortemDrafted, room: Room) -> Saying:
 def _action(e: j.ActionAdded, room: Room) -> Saying:
     due = f", due {e.due_on}" if e.due_on else ""
     return Saying(icon="☐", text=f"Action {e.action} for {who(e.owner, room.config)}{due}: {e.text}")
+
+
+def _action_done(e: j.ActionDone, room: Room) -> Saying:
+    return Saying(icon="☑", text=f"{room.actor} says that action {e.action} is done{f': {e.note}' if e.note else ''}")
+
+
+def _archived(e: j.ChannelArchived, room: Room) -> Saying:
+    return Saying(icon="#", text="The channel was archived", detail=(f"channel id {e.channel}",))
 
 
 def _channel(e: j.ChannelOpened, room: Room) -> Saying:
@@ -222,9 +242,11 @@ SAYINGS: Mapping[type[j.Entry], Callable[[Any, Room], Saying]] = {
     j.SeverityChanged: _severity,
     j.Acknowledged: _acknowledged,
     j.NoteAdded: _note,
+    j.NoteChanged: _note_changed,
     j.Contained: _contained,
     j.Reopened: _reopened,
     j.Resolved: _resolved,
+    j.Closed: _closed,
     j.CommandRefused: _refused,
     j.RoleTaken: _role,
     j.RoleAsked: _role_asked,
@@ -235,7 +257,9 @@ SAYINGS: Mapping[type[j.Entry], Callable[[Any, Room], Saying]] = {
     j.StatusGiven: _status,
     j.PostmortemDrafted: _drafted,
     j.ActionAdded: _action,
+    j.ActionDone: _action_done,
     j.ChannelOpened: _channel,
+    j.ChannelArchived: _archived,
     j.HeaderPosted: _header,
     j.WorkBuried: _buried,
     j.EvidenceKept: _evidence,

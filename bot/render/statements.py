@@ -47,25 +47,13 @@ def facts_of(incident: Incident, config: Config, now: datetime, audience: str) -
 
 
 def _known(incident: Incident, config: Config, now: datetime) -> str:
+    """Say what is known without anybody's own words: they were meant for the team."""
     since = f"Since {minute(incident.opened_at, now)}" if incident.opened_at else "Since a short while"
     titles = [config.runbooks[name].title for name in incident.runbooks if name in config.runbooks]
     if titles:
         return f"{since}, our monitoring reports: {names(titles, 3)}."
-    if incident.declared and not _internal(incident.summary, config):
-        return f"{since}, our operators report: {plain(incident.summary, 200).rstrip('.')}."
     who = "our operators report" if incident.declared else "our monitoring reports"
     return f"{since}, {who} a problem that we treat as serious until shown otherwise."
-
-
-def _internal(text: str, config: Config) -> bool:
-    """Tell whether a person's own words name something of the fleet that outsiders should not read."""
-    words = text.casefold()
-    return any(
-        name.casefold() in words
-        for node in config.inventory.nodes.values()
-        for name in (node.name, *node.keys, *node.labels.values())
-        if name
-    )
 
 
 def _services(incident: Incident, config: Config) -> tuple[str, ...]:

@@ -65,6 +65,14 @@ def _given(e: j.ApprovalGiven, room: Room) -> Saying:
     return Saying(icon="✔", text=f"{person} agreed; it may begin until {clock(e.until)}")
 
 
+def _broken(e: j.GlassBroken, room: Room) -> Saying:
+    person = who(e.person, room.config)
+    return Saying(
+        icon="⚠",
+        text=f"Break-glass: {person} goes on alone at {clock(e.acts_at)} unless somebody rejects it: {e.reason}",
+    )
+
+
 def _ended(e: j.ApprovalEnded, room: Room) -> Saying:
     how = {
         "rejected": f"{room.actor} rejected the request",
@@ -143,6 +151,7 @@ SAYINGS: Mapping[type[j.Entry], Callable[[Any, Room], Saying]] = {
     j.TargetsHeld: _held,
     j.ApprovalAsked: _asked,
     j.ApprovalGiven: _given,
+    j.GlassBroken: _broken,
     j.ApprovalEnded: _ended,
     j.StepSkipped: _skipped,
     j.StepStarted: _started,

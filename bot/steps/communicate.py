@@ -23,8 +23,8 @@ class Communicator:
         )
         if go.off is not None:
             return Done(note=go.off)
-        if self._ledger.world.config.policy.stakeholder_channel is None:
-            why = "No stakeholder_channel is set in policy.yaml: nobody outside was told."
+        if not status.channels(self._ledger.world.config, go.incident):
+            why = "No channel is set for stakeholders (policy.yaml, inventory.yaml): nobody outside was told."
             entry = NoteAdded(text=why, source="stopsign")
             await self._ledger.decide(record.note, record.Note(by=BOT, incident=work.incident, entry=entry))
         elif status.STAKEHOLDERS not in go.incident.told_at:

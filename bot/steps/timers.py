@@ -6,12 +6,12 @@ from datetime import datetime
 from bot.domain.authority import BOT
 from bot.domain.roles import Role
 from bot.domain.work import Again, Done, Result, Work
-from bot.flows import approve, intake, people, status
+from bot.flows import approve, glass, intake, outcomes, people, status
 from bot.ledger import Ledger
 
 
 class Timers:
-    """Handles `clock`, `prompt.escalate`, `page.escalate`, `role.remind`, `approval.expire` and `quiet`."""
+    """Handles the kinds of `handlers`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -24,6 +24,8 @@ class Timers:
             "page.escalate": self.page,
             "role.remind": self.role,
             "approval.expire": self.approval,
+            "glass": self.glass,
+            "page.more": self.more,
             "quiet": self.quiet,
         }
 
@@ -53,7 +55,18 @@ class Timers:
     async def approval(self, work: Work) -> Result:
         """End a request that nobody completed."""
         command = approve.Expire(by=BOT, incident=work.incident or 0, approval=work.body["approval"])
-        await self._ledger.decide(approve.expire, command, holding=work)
+        return _again(await self._ledger.decide(approve.expire, command, holding=work))
+
+    async def glass(self, work: Work) -> Result:
+        """Let a break-glass have its effect."""
+        command = glass.GlassDue(by=BOT, incident=work.incident or 0, approval=work.body["approval"])
+        await self._ledger.decide(glass.glass_due, command, holding=work)
+        return Done()
+
+    async def more(self, work: Work) -> Result:
+        """Page for what went wrong since the last page."""
+        command = outcomes.PageMore(by=BOT, incident=work.incident or 0, cause=work.body["cause"])
+        await self._ledger.decide(outcomes.page_more, command, holding=work)
         return Done()
 
     async def quiet(self, work: Work) -> Result:

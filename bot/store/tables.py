@@ -82,6 +82,8 @@ class WorkRow(SQLModel, table=True):
     merge: str | None = None
     state: str = "ready"
     due_at: float
+    since: float | None = None
+    """When it was due first; tries and turns move `due_at` only."""
     lease_until: float | None = None
     fence: int = 0
     attempts: int = 0

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
 
 from bot.store.database import Database
 from bot.store.tables import TokenRow
-from bot.store.transaction import INCIDENT, JOURNAL, WORK
+from bot.store.transaction import INCIDENT, JOURNAL, WORK, Transaction
 
 TOKEN: Table = TokenRow.__table__  # type: ignore[attr-defined]
 
@@ -69,7 +70,11 @@ class TokenTable:
                 select(func.min(WORK.c.due_at)).where(ready, WORK.c.lease_until.is_(None))
             ).scalar()
             now = connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar() or 0.0
+            moment = datetime.fromtimestamp(now, UTC)
+            outbox = Transaction(connection, now=lambda: moment, salt=bytes).backlog(moment)
             return {
+                "stopsign_outbox_waiting": float(outbox.waiting),
+                "stopsign_outbox_oldest_seconds": outbox.age(moment).total_seconds(),
                 "stopsign_incidents_live": _count(
                     connection, select(func.count()).select_from(INCIDENT).where(INCIDENT.c.live)
                 ),

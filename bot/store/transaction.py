@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, text, update
@@ -11,8 +11,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from bot.domain import journal as j
 from bot.domain.incident import Incident
 from bot.domain.watch import Watch
-from bot.domain.work import Todo, Work
-from bot.ports import Episode
+from bot.domain.work import Backlog, Todo, Work
+from bot.ports import Episode, Stood
 from bot.store import codec
 from bot.store.tables import AlertRow, IncidentRow, JournalRow, SettingRow, WorkRow
 
@@ -33,6 +33,19 @@ _EPISODES = select(
     ALERT.c.fingerprint, ALERT.c.starts_at, ALERT.c.incident, ALERT.c.resolved, ALERT.c.own_effect
 ).where(ALERT.c.fingerprint.in_(bindparam("prints", expanding=True)))
 _ENTRIES = select(JOURNAL).where(JOURNAL.c.incident == bindparam("stream")).order_by(JOURNAL.c.n)
+_FURNITURE = ("slack.home", "slack.homes", "slack.furnish")
+"""Many at once, limited by Slack to few a minute, and missed by nobody for a while."""
+_FOR_SLACK = (WORK.c.kind.like("slack.%") | (WORK.c.kind == "page.slack")) & WORK.c.kind.not_in(_FURNITURE)
+_WAITING = select(func.count(), func.min(WORK.c.since)).where(
+    WORK.c.state == "ready", _FOR_SLACK, WORK.c.since <= bindparam("now")
+)
+_OLDEST = (
+    select(WORK.c.outcome)
+    .where(WORK.c.state == "ready", _FOR_SLACK, WORK.c.since <= bindparam("now"))
+    .order_by(WORK.c.since, WORK.c.id)
+    .limit(1)
+)
+_OUTCOME = select(WORK.c.state, WORK.c.outcome).where(WORK.c.key == bindparam("key"))
 _HELD = select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == bindparam("work"))
 _NEW_INCIDENT = upsert(INCIDENT)
 _SAVE_INCIDENT = _NEW_INCIDENT.on_conflict_do_update(
@@ -119,10 +132,24 @@ class Transaction:
         )
         return tuple({**json.loads(row.body), "resolved": row.resolved, "own_effect": row.own_effect} for row in rows)
 
+    def outcome(self, key: str) -> Stood | None:
+        """Return where the work of a key stands."""
+        row = self._do(_OUTCOME, {"key": key}).one_or_none()
+        return Stood(state=row.state, outcome=row.outcome) if row else None
+
     def holds(self, work: Work) -> bool:
         """Tell whether `work` is still leased under its fence."""
         row = self._do(_HELD, {"work": work.id}).one_or_none()
         return row is not None and row.state == "ready" and row.fence == work.fence and row.lease_until is not None
+
+    def backlog(self, now: datetime) -> Backlog:
+        """Return how much of what Slack should be told waits."""
+        at = {"now": now.timestamp()}
+        waiting, oldest = self._do(_WAITING, at).one()
+        if not waiting:
+            return Backlog()
+        why = self._do(_OLDEST, at).scalar()
+        return Backlog(waiting=waiting, oldest=datetime.fromtimestamp(oldest, UTC), why=why or "")
 
     # ---- writing
 
@@ -204,6 +231,7 @@ def _alert_row(incident: int, alert: j.AlertSeen) -> dict[str, Any]:
 
 
 def _work_row(todo: Todo, now: datetime) -> dict[str, Any]:
+    due = (todo.due or now).timestamp()
     return {
         "key": todo.key,
         "kind": todo.kind,
@@ -212,7 +240,8 @@ def _work_row(todo: Todo, now: datetime) -> dict[str, Any]:
         "lane": todo.lane,
         "merge": todo.merge,
         "state": "ready",
-        "due_at": (todo.due or now).timestamp(),
+        "due_at": due,
+        "since": due,
         "body": json.dumps(dict(todo.body)),
         "fence": 0,
         "attempts": 0,

@@ -342,3 +342,41 @@ async def test_the_playbook_says_whom_an_incident_pages(tmp_path: Path) -> None:
     async with room(tmp_path, replace(base, playbooks=quiet)) as spine:
         await spine.receive(alert(signer="s01"))
         assert (await spine.last(j.Paged)).people == ("ada",)
+
+
+async def test_what_goes_wrong_within_a_minute_is_paged_together(spine: Room) -> None:
+    await spine.receive(alert(signer="s01"))
+    names = tuple(f"s{n:02}" for n in range(1, 6))
+    await spine.decide(respond.request, ask("ada", Verb.FREEZE, *names))
+    step = next(s for s in (await spine.incident()).steps.values() if s.requester == "ada")
+    await spine.decide(respond.begin, respond.Begin(by=BOT, incident=1, step=step.id))
+    for name in names:
+        reports = (j.TargetReport(node=name, state=State.UNKNOWN, detail="no answer"),)
+        command = outcomes.Report(by=BOT, incident=1, step=step.id, verb=Verb.FREEZE, reports=reports)
+        await spine.decide(outcomes.report, command)
+        spine.clock.go(seconds=1)
+    reasons = [p.reason for p in (await spine.incident()).pages.values() if "not in force" in p.reason]
+    assert reasons == ["freeze not in force on s01: no answer"]
+    assert await spine.due("page.more") == ()
+    spine.clock.go(seconds=60)
+    (work,) = await spine.due("page.more")
+    more = outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"])
+    await spine.decide(outcomes.page_more, more)
+    await spine.decide(outcomes.page_more, more)
+    reasons = [p.reason for p in (await spine.incident()).pages.values() if "not in force" in p.reason]
+    assert reasons[1:] == ["freeze not in force on s02, s03, s04, s05: no answer"]
+
+
+async def test_what_was_mended_within_the_minute_is_not_paged_for(spine: Room) -> None:
+    await spine.receive(alert(signer="s01"))
+    await spine.decide(respond.request, ask("ada", Verb.FREEZE, "s01", "s02"))
+    step = next(s for s in (await spine.incident()).steps.values() if s.requester == "ada")
+    await spine.decide(respond.begin, respond.Begin(by=BOT, incident=1, step=step.id))
+    for name, state in (("s01", State.UNKNOWN), ("s02", State.UNKNOWN), ("s02", State.VERIFIED)):
+        reports = (j.TargetReport(node=name, state=state, detail="so it says"),)
+        command = outcomes.Report(by=BOT, incident=1, step=step.id, verb=Verb.FREEZE, reports=reports)
+        await spine.decide(outcomes.report, command)
+    spine.clock.go(seconds=61)
+    (work,) = await spine.due("page.more")
+    await spine.decide(outcomes.page_more, outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"]))
+    assert sum("not in force" in p.reason for p in (await spine.incident()).pages.values()) == 1

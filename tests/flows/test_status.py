@@ -169,3 +169,18 @@ async def test_resolving_is_the_ics_and_names_what_is_left_with_an_owner(spine: 
     assert [a.owner for a in incident.actions.values()] == ["cyn"]
     assert len(await spine.due("postmortem")) == 1
     assert incident.peak is Severity.SEV1
+
+
+async def test_each_service_s_own_channel_hears_of_it_and_else_the_general_one(tmp_path: Path) -> None:
+    base = config()
+    avs = {**base.inventory.avs, "oracle": replace(base.inventory.avs["oracle"], channel="oracle-people")}
+    inventory = replace(base.inventory, avs=avs)
+    policy = replace(base.policy, stakeholder_channel="avs-operators")
+    async with room(tmp_path, replace(base, inventory=inventory, policy=policy)) as spine:
+        await spine.receive(alert(signer="s01"))
+        await spine.receive(alert(avs="oracle", signer="o1"))
+        for number in (1, 2):
+            command = status.GiveStatus(by=person("bo"), incident=number, text="soon", audience="stakeholders")
+            await spine.decide(status.give, command)
+        shared = {w.incident: w.body["to"] for w in await spine.due("slack.share")}
+        assert shared == {1: "avs-operators", 2: "oracle-people"}

@@ -81,19 +81,16 @@ def test_the_holding_statement_names_nothing_inside(night: tuple[Written, ...], 
         assert len(text) < 1000
 
 
-@pytest.mark.parametrize(
-    ("summary", "told"),
-    [("two signatures for slot 7", "two signatures for slot 7"), ("SEQ-01 signs twice", "a problem that we treat")],
-)
-def test_a_person_s_words_go_outside_only_without_names(
-    summary: str, told: str, config: Config, night: tuple[Written, ...]
+@pytest.mark.parametrize("summary", ["two signatures for slot 7", "SEQ-01 signs twice"])
+def test_a_person_s_words_never_go_outside_by_themselves(
+    summary: str, config: Config, night: tuple[Written, ...]
 ) -> None:
     opened = night[0].entry
     assert isinstance(opened, j.IncidentOpened)
     entry = replace(opened, summary=summary, declared=True)
     declared = fold(7, [replace(night[0], entry=entry)])
     text = holding_statement(declared, config, later(declared, minutes=1))
-    assert told in text
+    assert "our operators report a problem that we treat as serious" in text
     assert "No signer has been stopped for this incident." in text
 
 
