@@ -21,6 +21,7 @@ from bot.chat.places import Places
 from bot.chat.presses import Presses
 from bot.chat.redact import Redactor
 from bot.chat.seals import Seals
+from bot.chat.socket import Socket
 from bot.ledger import Ledger
 from bot.ports import Blobs, Clock
 
@@ -31,16 +32,20 @@ __all__ = ["Chat", "build"]
 class Chat:
     """Slack, built: `asgi`, mounted at `/slack`, answers `/slack/events`; `handlers` are the worker's.
 
-    `slack` is a `ports.Chat`.
+    `slack` is a `ports.Chat`. `asgi` is None without a signing secret: nothing could then be told from a forgery.
+    `socket` is None without an app token; who runs the app starts it.
     """
 
-    asgi: SlackGuard
+    asgi: SlackGuard | None
     handlers: Mapping[str, Handler]
     slack: Slack
     front: Front
+    socket: Socket | None = None
 
     async def aclose(self) -> None:
         """Let late answers end, close the connections."""
+        if self.socket is not None:
+            await self.socket.stop()
         await self.front.aclose()
         await self.slack.aclose()
 
@@ -49,7 +54,7 @@ def build(
     *,
     ledger: Ledger,
     bot_token: str,
-    signing_secret: str,
+    signing_secret: str | None,
     api_url: str,
     command: str,
     public_url: str | None,
@@ -57,14 +62,17 @@ def build(
     clock: Clock,
     spacing: float = 1.0,
     secrets: tuple[str, ...] = (),
+    app_token: str | None = None,
 ) -> Chat:
     """Build the Slack side; nothing is sent yet.
 
+    With a `signing_secret` Slack may call us, with an `app_token` we call Slack (Socket Mode), with both, both.
+    What buttons carry is sealed under the signing secret, and without one under the bot token.
     `spacing` are the seconds between two messages in one channel; `secrets` further values that Slack must never see.
     """
-    redactor = Redactor([bot_token, signing_secret, *secrets])
+    redactor = Redactor([bot_token, *filter(None, (signing_secret, app_token)), *secrets])
     slack = Slack(token=bot_token, api_url=api_url, pacer=Pacer(clock, spacing=spacing), redactor=redactor)
-    seals, directory, places = Seals(signing_secret), Directory(slack, clock), Places(ledger)
+    seals, directory, places = Seals(signing_secret or bot_token), Directory(slack, clock), Places(ledger)
     front = Front(ledger=ledger, directory=directory, places=places, slack=slack, seals=seals, command=command)
     forms = Forms(front)
     orders, presses = Orders(front, forms, public_url), Presses(front, forms)
@@ -74,13 +82,14 @@ def build(
         orders=orders,
         presses=presses,
         directory=directory,
-        signing_secret=signing_secret,
+        signing_secret=signing_secret or "",
         command=command,
     )
     desk = Desk(slack=slack, directory=directory, ledger=ledger, seals=seals, blobs=blobs, public_url=public_url)
     return Chat(
-        asgi=asgi(app, secret=signing_secret, now=clock.now),
-        handlers=handlers(desk, places),
+        asgi=asgi(app, secret=signing_secret, now=clock.now) if signing_secret else None,
+        handlers=handlers(desk, places, command=command),
         slack=slack,
         front=front,
+        socket=Socket(app=app, slack=slack, app_token=app_token, now=clock.now) if app_token else None,
     )

@@ -13,6 +13,13 @@ STATUS_FORM = "status.form"
 RESOLVE_FORM = "resolve.form"
 HALT_FORM = "halt.form"
 ROLES_FORM = "roles.form"
+STEP_FORM = "step.form"
+"""Opens the form of a step, of one verb or of any."""
+SEVERITY_FORM = "severity.form"
+REOPEN_FORM = "reopen.form"
+GLASS_FORM = "glass.form"
+CLOSE = "incident.close"
+DECLARE_FORM = "declare.form"
 LINK = "link.open"
 """Buttons that only open an address."""
 
@@ -21,11 +28,21 @@ STATUS = "status"
 RESOLVE = "resolve"
 HALT = "halt"
 ROLES = "roles"
+CHOOSE = "choose"
+SURE = "sure"
+SEV = "sev"
+REOPEN = "reopen"
+GLASS = "glass"
 """Callback ids of the modals."""
+
+ADD_NOTE = "add_to_timeline"
+"""The callback id of the shortcut on a message."""
+DECLARE_ANYWHERE = "declare_incident"
+"""The callback id of the global shortcut."""
 
 FIELD = "field"
 """The action id of every modal input; its block is named after what it asks for."""
-SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON, WHICH, PERSON = (
+SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON, WHICH, PERSON, VERB, TARGETS = (
     "severity",
     "avs",
     "summary",
@@ -35,6 +52,8 @@ SEVERITY, AVS, SUMMARY, AUDIENCE, TEXT, OWNER, REASON, WHICH, PERSON = (
     "reason",
     "role",
     "person",
+    "verb",
+    "targets",
 )
 
 EVENT_TYPE = "stopsign"

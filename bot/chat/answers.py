@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from bot.chat.kit import Json, Message
-from bot.chat.limits import BLOCKS, TEXT, cut
-from bot.chat.words import escape, said
+from bot.chat.limits import BLOCKS, TEXT
+from bot.chat.words import cut_escaped, escape, said
 from bot.errors import Invalid, NotCommitted, StopsignError
 
 
@@ -18,6 +18,8 @@ class Answer:
     text: str = ""
     blocks: tuple[Json, ...] = ()
     form: Json | None = None
+    update: Json | None = None
+    """A modal that takes the place of the one that was submitted."""
     instead: str = ""
     replace: bool = False
     refused: bool = False
@@ -28,7 +30,7 @@ class Answer:
         return {
             "response_type": "ephemeral",
             "replace_original": self.replace,
-            "text": cut(self.text, TEXT) or "Done.",
+            "text": cut_escaped(self.text, TEXT) or "Done.",
         } | ({"blocks": list(self.blocks[:BLOCKS])} if self.blocks else {})
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from bot.chat.client import Slack, SlackRefused
@@ -35,6 +36,23 @@ class Room:
     creator: str
     created: int
     archived: bool
+
+
+class Flaw(StrEnum):
+    """Why an account may do nothing here."""
+
+    GONE = "gone"
+    BOT = "bot"
+    STRANGER = "stranger"
+    GUEST = "guest"
+
+
+_REFUSALS: Mapping[Flaw | None, str] = {
+    Flaw.GONE: "Your account is deactivated.",
+    Flaw.BOT: "Bots may not do that.",
+    Flaw.STRANGER: "Your account belongs to another workspace: only people of this one may do that.",
+    Flaw.GUEST: "Guests may not do that: ask a member of the team.",
+}
 
 
 class Directory:
@@ -91,11 +109,11 @@ class Directory:
     async def _why_not(self, user: str, workspace: str) -> str | None:
         me = await self.me()
         if workspace and workspace != me.team:
-            return "Your account belongs to another workspace: only people of this one may do that."
+            return _REFUSALS[Flaw.STRANGER]
         known = self._standing.get(user)
         if known is None or known[0] + FRESH < self._clock.now():
             found = await self._slack.call("users.info", {"user": user})
-            self._standing[user] = (self._clock.now(), _not_one_of_us(found.get("user") or {}, me.team))
+            self._standing[user] = (self._clock.now(), _REFUSALS.get(flaw(found.get("user") or {}, me.team)))
         return self._standing[user][1]
 
     def _remembered(self, user: str) -> str | None:
@@ -152,16 +170,17 @@ class Directory:
         self._direct = {user: id_ for user, id_ in self._direct.items() if id_ != channel}
 
 
-def _not_one_of_us(user: Mapping[str, Any], team: str) -> str | None:
+def flaw(user: Mapping[str, Any], team: str) -> Flaw | None:
+    """Return why an account (as users.info shows it) may do nothing here, or None."""
     homes = {user.get("team_id"), *((user.get("enterprise_user") or {}).get("teams") or [])}
     if user.get("deleted"):
-        return "Your account is deactivated."
+        return Flaw.GONE
     if user.get("is_bot"):
-        return "Bots may not do that."
+        return Flaw.BOT
     if team not in homes or user.get("is_stranger"):
-        return "Your account belongs to another workspace: only people of this one may do that."
+        return Flaw.STRANGER
     if user.get("is_restricted") or user.get("is_ultra_restricted"):
-        return "Guests may not do that: ask a member of the team."
+        return Flaw.GUEST
     return None
 
 

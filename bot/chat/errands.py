@@ -5,19 +5,23 @@ from datetime import datetime
 from typing import Any
 
 from bot.chat.client import SlackRefused
-from bot.chat.outbox import Desk, unsure
+from bot.chat.outbox import SLACK, Desk, unsure
 from bot.chat.places import Places
 from bot.chat.words import read
 from bot.domain.authority import Actor
+from bot.domain.journal import EvidenceMissing
 from bot.domain.work import Done, Result, Work
 from bot.errors import ChatError, Invalid, Refused
-from bot.flows import people
+from bot.flows import people, record
 
 NOTHING = "(a message without text)"
+CHAT_FILE = "chat_file"
+FILES = 20
+"""Files of one message that are kept; Slack takes ten in one."""
 
 
 class Errands:
-    """Handles `slack.view`, `slack.respond`, `slack.pin` and `slack.file`."""
+    """Handles `slack.view`, `slack.respond`, `slack.pin`, `slack.edited` and `slack.file`."""
 
     def __init__(self, desk: Desk, places: Places) -> None:
         self._desk = desk
@@ -69,14 +73,57 @@ class Errands:
             return Done(note="the message is gone")
         text, author = await self._read(found)
         team, user = self._desk.ledger.world.config.team, str(work.body["user"])
+        source = f"slack:{channel}/{ts}"
         try:
             person = await self._desk.directory.checked(team, user, str(work.body["workspace"]))
             by = Actor(person=person.id, via="slack")
-            command = people.AddNote(by=by, incident=number, text=text, source=f"slack:{channel}/{ts}", author=author)
+            command = people.AddNote(by=by, incident=number, text=text, source=source, author=author)
             await self._desk.ledger.decide(people.add_note, command)
         except (Refused, Invalid) as error:
             return Done(note=str(error))
+        why = f"posted by {author or 'somebody'}, kept by {person.id}"
+        for file in list(found.get("files") or [])[:FILES]:
+            await self._keep(work, number, source, dict(file), why)
         return Done()
+
+    async def _keep(self, work: Work, number: int, source: str, file: dict[str, Any], why: str) -> None:
+        """Keep a posted file as evidence; what cannot be had is written down, with the reason."""
+        name, id_ = str(file.get("name") or "")[:200], str(file.get("id") or "")
+        try:
+            chunks = self._desk.slack.download(str(file.get("url_private_download") or ""), size=file.get("size"))
+            kept = await self._desk.blobs.keep(chunks)
+        except SlackRefused as refused:
+            entry = EvidenceMissing(what=f"{CHAT_FILE} {name}", node=None, reason=str(refused))
+            if entry not in [w.entry for w in await self._desk.ledger.read(lambda rows: rows.entries(number))]:
+                await self._desk.ledger.decide(record.note, record.Note(by=SLACK, incident=number, entry=entry))
+            return
+        command = record.Keep(
+            by=SLACK,
+            incident=number,
+            sha256=kept.sha256,
+            size=kept.size,
+            media_type=str(file.get("mimetype") or "application/octet-stream")[:100],
+            what=CHAT_FILE,
+            node=None,
+            source=f"{source}/{id_} {name}",
+            tool="Slack files, url_private_download",
+            collected_at=self._desk.ledger.clock.now(),
+            reason=why,
+        )
+        await self._desk.ledger.decide(record.keep, command, holding=work)
+
+    async def edited(self, work: Work) -> Result:
+        """Write down that a noted message was edited or deleted."""
+        text = work.body["text"]
+        words = read(str(text), self._name) if text is not None else None
+        source = f"slack:{work.body['channel']}/{work.body['ts']}"
+        command = people.ChangeNote(by=SLACK, incident=int(work.body["incident"]), source=source, text=words)
+        changed = await self._desk.ledger.decide(people.change_note, command)
+        return Done(note="" if changed else "nothing new")
+
+    def _name(self, user: str) -> str:
+        found = self._desk.ledger.world.config.team.by_slack(user)
+        return found.name if found else user
 
     async def _message(self, channel: str, ts: str) -> dict[str, Any] | None:
         window = {"channel": channel, "latest": ts, "oldest": ts, "inclusive": True, "limit": 5}
@@ -94,7 +141,7 @@ class Errands:
         user = str(message.get("user") or "")
         known = team.by_slack(user)
         files = ", ".join(str(f.get("name")) for f in message.get("files", []))
-        words = read(str(message.get("text") or ""), lambda id_: p.name if (p := team.by_slack(id_)) else id_)
+        words = read(str(message.get("text") or ""), self._name)
         text = words + (f" [files: {files}]" if files else "")
         author = known.id if known else (await self._desk.directory.name(user) if user else None)
         return text.strip() or NOTHING, author

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bot.chat import actions, views
+from bot.chat.acting import Acting
 from bot.chat.answers import Answer, say
 from bot.chat.front import Act, Caller, Front, act_of
 from bot.chat.kit import Json
@@ -11,8 +12,9 @@ from bot.domain.incident import Incident
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound, Refused
-from bot.flows import halt, intake, people, resolve, status
+from bot.flows import glass, halt, intake, people, resolve, status
 from bot.render import documents
+from bot.render.words import duration
 
 
 class Forms:
@@ -21,12 +23,18 @@ class Forms:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._ledger = front.ledger
+        self.acting = Acting(front)
         self._taken = {
             actions.DECLARE: self._declare,
             actions.STATUS: self._status,
             actions.RESOLVE: self._resolve,
             actions.HALT: self._halt,
             actions.ROLES: self._roles,
+            actions.SEV: self._severity,
+            actions.REOPEN: self._reopen,
+            actions.GLASS: self._glass,
+            actions.CHOOSE: self.acting.chosen,
+            actions.SURE: self.acting.confirmed,
         }
 
     # ---- opening
@@ -35,6 +43,10 @@ class Forms:
         """Return the form that opens an incident."""
         form = views.declare(self._ledger.world.config, self._sealed(actions.DECLARE, act))
         return Answer(form=form, instead=f"`{self._front.command} declare SEV-1 what is wrong` does the same.")
+
+    async def asked(self, act: Act) -> Answer:
+        """Return the form that opens an incident, from anywhere."""
+        return self.declare(act)
 
     async def status(self, act: Act, number: int, *, prompt: str = "", audience: str = status.INTERNAL) -> Answer:
         """Return the form for a status, with a draft of the facts in it."""
@@ -62,6 +74,27 @@ class Forms:
         """Return the form of the kill switch."""
         form = views.halt(self._sealed(actions.HALT, act))
         return Answer(form=form, instead=f"`{self._front.command} halt why` does the same.")
+
+    async def severity(self, act: Act, number: int) -> Answer:
+        """Return the form that raises or lowers the severity."""
+        incident = await self._incident(number)
+        form = views.severity(incident, self._sealed(actions.SEV, act, number))
+        return Answer(form=form, instead=f"`{self._front.command} sev {incident.id} SEV-1 why` does the same.")
+
+    async def reopen(self, act: Act, number: int) -> Answer:
+        """Return the form that opens an incident again."""
+        incident = await self._incident(number)
+        form = views.reopen(incident, self._sealed(actions.REOPEN, act, number))
+        return Answer(form=form, instead=f"`{self._front.command} reopen {incident.id} why` does the same.")
+
+    async def go_alone(self, act: Act, number: int, approval: str) -> Answer:
+        """Return the form of a break-glass on one request."""
+        incident = await self._incident(number)
+        asked, delay = incident.approvals.get(approval), self._ledger.world.config.policy.break_glass_after
+        if asked is None or delay is None:
+            raise Refused("policy.yaml lets nobody go on alone: two people must agree.")
+        form = views.go_alone(asked, duration(delay), self._sealed(actions.GLASS, act, number, approval))
+        return Answer(form=form, instead=f"`{self._front.command} breakglass {incident.id} why` does the same.")
 
     def _sealed(self, form: str, act: Act, number: int = 0, prompt: str = "") -> str:
         return self._front.seals.seal(form, str(number), prompt, act.response_url)
@@ -116,6 +149,22 @@ class Forms:
         incident = await self._ledger.decide(people.take_role, command)
         holder = self._ledger.world.config.team.people[incident.roles[role]]
         return say(f"{said(holder.name, 80)} is {role.title} of {incident.id}: {role.duty}.")
+
+    async def _severity(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        severity = Severity.parse(given[actions.SEVERITY])
+        command = people.SetSeverity(by=caller.by, incident=number, severity=severity, reason=given[actions.REASON])
+        incident = await self._ledger.decide(people.set_severity, command)
+        return say(f"{incident.id} is {incident.severity}.")
+
+    async def _reopen(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
+        command = resolve.Reopen(by=caller.by, incident=number, reason=given[actions.REASON])
+        incident = await self._ledger.decide(resolve.reopen, command)
+        return say(f"↩️ {incident.id} is open again.")
+
+    async def _glass(self, caller: Caller, number: int, approval: str, given: views.Filled) -> Answer:
+        command = glass.BreakGlass(by=caller.by, incident=number, approval=approval, reason=given[actions.REASON])
+        done = await self._ledger.decide(glass.break_glass, command)
+        return say(f"⚠️ {done.incident.id}: {said(done.text, 1000)}")
 
     async def _halt(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
         await self._ledger.decide(halt.halt, halt.Halt(by=caller.by, reason=given[actions.REASON]))

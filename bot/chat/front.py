@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from bot.chat.answers import BROKEN, WORKING, Answer, sorry
+from bot.chat.actions import kind
+from bot.chat.answers import BROKEN, WORKING, Answer, say, sorry
 from bot.chat.client import Slack
 from bot.chat.commands import Scene
 from bot.chat.directory import Directory
@@ -15,8 +16,8 @@ from bot.chat.places import Places
 from bot.chat.seals import Seals
 from bot.domain.authority import Actor
 from bot.domain.team import Person
-from bot.errors import StopsignError
-from bot.flows import answer
+from bot.errors import Invalid, Refused, StopsignError
+from bot.flows import answer, people
 from bot.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 IN_TIME = 2.2
 """Seconds for a decision before the person hears `Working on it…`; Slack gives up after three."""
 URL_LIVES = timedelta(minutes=25)
+MINUTE = timedelta(minutes=1)
 BOT = Actor(person=None, via="slack")
 
 
@@ -37,6 +39,8 @@ class Act:
     channel: str = ""
     channel_name: str = ""
     response_url: str = ""
+    what: str = ""
+    """The command or the button, for the record of who was turned away."""
 
 
 def act_of(body: Mapping[str, Any]) -> Act:
@@ -50,7 +54,12 @@ def act_of(body: Mapping[str, Any]) -> Act:
         channel=str(body.get("channel_id") or channel.get("id") or ""),
         channel_name=str(body.get("channel_name") or channel.get("name") or ""),
         response_url=str(body.get("response_url") or ""),
+        what=str(body.get("command") or body.get("callback_id") or _first(body.get("actions")) or body.get("type")),
     )
+
+
+def _first(pressed: Any) -> str:
+    return kind(str(pressed[0].get("action_id"))) if isinstance(pressed, list) and pressed else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,25 +91,48 @@ class Front:
         self._directory = directory
         self._slack = slack
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._turned: dict[str, datetime] = {}
 
     async def scene(self, act: Act) -> Scene:
         """Return what a command typed here may refer to."""
         inventory = self.ledger.world.config.inventory
         here = await self.places.incident_of(act.channel, act.channel_name)
         live = await self.ledger.read(lambda rows: tuple(i.number for i in rows.incidents(live_only=True, limit=50)))
-        return Scene(here=here, live=live, avs=tuple(inventory.avs), nodes=tuple(inventory.nodes))
+        team = self.ledger.world.config.team
+        avs, nodes = tuple(inventory.avs), tuple(inventory.nodes)
+        return Scene(
+            here=here, live=live, avs=avs, nodes=nodes, person=lambda text: p.id if (p := team.named(text)) else None
+        )
 
     async def decided(self, act: Act, decision: Decision) -> Answer:
         """Identify who acts and decide; whatever goes wrong becomes an answer."""
         try:
-            team = self.ledger.world.config.team
-            person = await self._directory.person(team, act.user, act.workspace)
+            person = await self._person(act)
             return await decision(Caller(person=person, act=act))
         except StopsignError as error:
             return sorry(error)
         except Exception:  # the listeners' outermost edge: recorded, and told to the person
             log.exception("an act in Slack failed")
             return BROKEN
+
+    async def _person(self, act: Act) -> Person:
+        """Return who acts; who has no standing is refused, and that is written down, at most once a minute each."""
+        try:
+            return await self._directory.person(self.ledger.world.config.team, act.user, act.workspace)
+        except Refused as refused:
+            now = self.ledger.clock.now()
+            if self._turned.get(act.user, now - MINUTE) <= now - MINUTE:
+                self._turned = {user: at for user, at in self._turned.items() if at > now - MINUTE} | {act.user: now}
+                self._spawn(self._turn_away(act, str(refused)))
+            raise
+
+    async def _turn_away(self, act: Act, why: str) -> None:
+        try:
+            number = await self.places.incident_of(act.channel, act.channel_name)
+            command = people.TurnAway(by=BOT, incident=number, account=act.user, command=act.what, reason=why)
+            await self.ledger.decide(people.turn_away, command)
+        except StopsignError:
+            log.exception("%s was turned away, which could not be written down", act.user)
 
     async def in_time(self, act: Act, decision: Decision) -> Answer:
         """Return the answer, or after a moment `Working on it…`; the answer then comes by itself."""
@@ -133,14 +165,48 @@ class Front:
                 "instead": given.instead,
             }
             await self.enqueue("slack.view", f"view:{act.id}", body)
-        elif act.response_url:
+        elif not act.response_url:
+            await self.enqueue("slack.direct", f"direct:{act.id}{part}", {"user": act.user, "message": given.body()})
+        else:
             until = self.ledger.clock.now() + URL_LIVES
             body = {"url": act.response_url, "message": given.body(), "until": until.isoformat()}
             await self.enqueue("slack.respond", f"respond:{act.id}{part}", body)
 
+    async def pin(self, caller: Caller, ts: str) -> Answer:
+        """Have one message written into the timeline of the channel's incident, with its files as evidence."""
+        act = caller.act
+        number = await self.places.incident_of(act.channel, act.channel_name)
+        if number is None:
+            raise Invalid("This channel belongs to no incident: messages of an incident's channel can be kept.")
+        await self.pinned(act.channel, ts, act.user, act.workspace)
+        return say(f"📌 It goes into the timeline of inc-{number}; files become evidence.")
+
+    async def pinned(self, channel: str, ts: str, user: str, workspace: str) -> None:
+        """Enqueue the reading of one message, once for each person who points at it."""
+        body = {"channel": channel, "ts": ts, "user": user, "workspace": workspace}
+        await self.enqueue("slack.pin", f"pin:{channel}:{ts}:{user}", body)
+
+    async def edited(self, event: Mapping[str, Any]) -> None:
+        """Enqueue the change of a message, if it was noted; what else is said in channels is never kept."""
+        channel, now = str(event.get("channel") or ""), event.get("message") or {}
+        was = event.get("previous_message") or {}
+        ts = str(event.get("deleted_ts") or now.get("ts") or was.get("ts") or "")
+        number = await self.places.incident_of(channel)
+        source = f"slack:{channel}/{ts}"
+        if number is None or not await self.ledger.read(lambda rows: people.noted(rows.entries(number), source)):
+            return
+        gone = event.get("subtype") == "message_deleted" or now.get("subtype") == "tombstone"
+        text = None if gone else str(now.get("text") or "")
+        body = {"channel": channel, "ts": ts, "incident": number, "text": text}
+        await self.enqueue("slack.edited", f"edited:{channel}:{ts}:{event.get('event_ts') or event.get('ts')}", body)
+
     async def enqueue(self, kind: str, key: str, body: Mapping[str, Any]) -> None:
         """Make a work row of something to be said."""
         await self.ledger.decide(answer.say, answer.Say(by=BOT, kind=kind, key=key, body=body))
+
+    def redacted(self, view: dict[str, Any]) -> dict[str, Any]:
+        """Return a view as it may leave, without secrets."""
+        return self._slack.redacted(view)
 
     def outgoing(self, given: Answer) -> dict[str, Any]:
         """Return an answer as an acknowledgement's body, without secrets."""

@@ -11,8 +11,10 @@ from bot.chat.words import clean, said
 from bot.domain import cadence
 from bot.domain.config import Config
 from bot.domain.incident import Incident, Prompt, Status
+from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
+from bot.domain.watch import Watch
 from bot.flows import status
 
 COLOURS: Mapping[Severity, str] = {Severity.SEV1: "🔴", Severity.SEV2: "🟠", Severity.SEV3: "🟡"}
@@ -26,12 +28,19 @@ APPROVALS = (5, 2, 1)
 """So many requests are shown with their own buttons, the fewer the smaller the rest has to be."""
 
 
-def header(incident: Incident, config: Config, now: datetime, seals: Seals, public_url: str | None = None) -> Message:
+def header(
+    incident: Incident,
+    config: Config,
+    now: datetime,
+    seals: Seals,
+    public_url: str | None = None,
+    watch: Watch | None = None,
+) -> Message:
     """Return the header as it stands now: at most some thirty blocks, for one target or a thousand.
 
     When long reasons would make it more than Slack takes, it is made again with less detail.
     """
-    shown = Shown(incident=incident, config=config, now=now, seals=seals, public_url=public_url)
+    shown = Shown(incident=incident, config=config, now=now, seals=seals, public_url=public_url, watch=watch or Watch())
     made = [_blocks(shown, size) for size in targets.SIZES]
     blocks = next((blocks for blocks in made if kit.length(blocks) <= limits.BLOCKS_TEXT), made[-1])
     return Message(text=fallback(incident), blocks=tuple(blocks))
@@ -46,6 +55,7 @@ class Shown:
     now: datetime
     seals: Seals
     public_url: str | None
+    watch: Watch
 
 
 def _blocks(shown: Shown, size: targets.Size) -> list[Json]:
@@ -53,11 +63,13 @@ def _blocks(shown: Shown, size: targets.Size) -> list[Json]:
     blocks = [
         kit.header(title(incident)),
         kit.rich([kit.bold(incident.summary or "no summary", 300)], [_standing(incident, config)]),
+        *_halted(shown),
         kit.fields(*(_role(incident, config, role) for role in Role)),
         *targets.blocks(incident, size),
         *_clocks(incident, config, shown.now),
         *_waiting(shown, size),
-        *_buttons(incident, shown.seals, shown.public_url),
+        *_actions(incident, config),
+        *_buttons(shown),
     ]
     if incident.status in {Status.RESOLVED, Status.CLOSED}:
         blocks += _after(incident)
@@ -146,7 +158,7 @@ def _waiting(shown: Shown, size: targets.Size) -> list[Json]:
         who = name_of(config, approval.requester) if approval.requester else "Stopsign"
         asked = f"{approval.verb.capitalize()} of {targets.names(approval.targets)} waits for a second person"
         blocks.append(kit.rich(["🖐️ ", kit.bold(asked), f" (asked by {who}: {clean(approval.reason, 200)})"]))
-        blocks.append(kit.actions(*buttons.approval(incident, approval, seals, place=str(place))))
+        blocks.append(kit.actions(*buttons.approval(incident, approval, config, seals, place=str(place))))
     if len(pending) > most:
         blocks.append(kit.context(f"and {len(pending) - most} more requests; see the messages below"))
     if not incident.status.live:
@@ -154,28 +166,63 @@ def _waiting(shown: Shown, size: targets.Size) -> list[Json]:
     for verb, nodes in targets.held(incident).items():
         why = next(iter(dict.fromkeys(incident.tracks[verb][n].detail for n in nodes)), "")
         blocks.append(kit.rich(["✋ ", kit.bold(f"{verb.capitalize()} of {targets.names(nodes)} is held"), f": {why}"]))
-        blocks.append(kit.actions(buttons.held(incident, verb, nodes, why, seals)))
+        blocks.append(kit.actions(buttons.held(incident, verb, nodes, why, config, seals)))
     return blocks
 
 
-def _buttons(incident: Incident, seals: Seals, public_url: str | None) -> list[Json]:
+def _halted(shown: Shown) -> list[Json]:
+    """Return what must be known before anything else: that the bot does nothing by itself."""
+    watch = shown.watch
+    if watch.halted_at is None or not shown.incident.status.live:
+        return []
+    who = name_of(shown.config, watch.halted_by)
+    why = f" by {who}: {clean(watch.halted_why, 200)}. Freeze by hand."
+    return [kit.rich(["🛑 ", kit.bold("Automation is halted"), why])]
+
+
+def _actions(incident: Incident, config: Config) -> list[Json]:
+    """Return the open actions in one line."""
+    left = [a for a in incident.actions.values() if a.done_at is None]
+    if not left:
+        return []
+    some = "; ".join(f"{a.id} {said(a.text, 80)} ({said(name_of(config, a.owner), 40)})" for a in left[:3])
+    return [kit.context(f"☐ {len(left)} open: {some}" + (f" and {len(left) - 3} more" if len(left) > 3 else ""))]
+
+
+def _buttons(shown: Shown) -> list[Json]:
+    incident, seals = shown.incident, shown.seals
     number = str(incident.number)
-    row = []
-    if incident.status.live:
-        if not incident.acknowledged_at and incident.pages:
-            row.append(buttons.plain(actions.INCIDENT_ACK, "Acknowledge", seals, number, style="primary"))
-        row += [
-            buttons.plain(f"{actions.ROLE}:{role}", f"Take {role.title}", seals, number, role.value)
-            for role in Role
-            if role not in incident.roles
-        ]
-        row.append(buttons.plain(actions.STATUS_FORM, "Give status", seals, number, ""))
-        row.append(buttons.plain(actions.ROLES_FORM, "Hand over a role", seals, number))
-        row.append(buttons.plain(actions.RESOLVE_FORM, "Resolve", seals, number))
-        row.append(buttons.plain(actions.HALT_FORM, "Halt automation", seals, number, style="danger"))
-    if public_url:
-        row.append(kit.link_button(actions.LINK, "Console", f"{public_url.rstrip('/')}/console/{incident.id}"))
-    return [kit.actions(*row)] if row else []
+    console = []
+    if shown.public_url:
+        url = f"{shown.public_url.rstrip('/')}/console/{incident.id}"
+        console = [kit.link_button(actions.LINK, "Console", url)]
+    if not incident.status.live:
+        row = [buttons.plain(actions.REOPEN_FORM, "Reopen", seals, number)]
+        row += [buttons.close(incident, seals)] if incident.status is Status.RESOLVED else []
+        return [kit.actions(*row, *console)]
+    hurry = []
+    if not incident.acknowledged_at and incident.pages:
+        hurry.append(buttons.plain(actions.INCIDENT_ACK, "Acknowledge", seals, number, style="primary"))
+    hurry += [
+        buttons.plain(f"{actions.ROLE}:{role}", f"Take {role.title}", seals, number, role.value)
+        for role in Role
+        if role not in incident.roles
+    ]
+    hurry += [
+        buttons.form(Verb.FREEZE, incident, seals),
+        buttons.plain(actions.STATUS_FORM, "Give status", seals, number, ""),
+    ]
+    rearm = shown.watch.rearm
+    calm = [
+        buttons.form(None, incident, seals),
+        buttons.plain(actions.ROLES_FORM, "Roles…", seals, number),
+        buttons.plain(actions.SEVERITY_FORM, "Severity…", seals, number),
+        buttons.plain(actions.RESOLVE_FORM, "Resolve…", seals, number),
+        buttons.rearm(shown.watch.version, seals, asked=rearm is not None and rearm.expires_at > shown.now)
+        if shown.watch.halted
+        else buttons.plain(actions.HALT_FORM, "Halt automation…", seals, number),
+    ]
+    return [kit.actions(*hurry), kit.actions(*calm, *console)]
 
 
 def _after(incident: Incident) -> list[Json]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.chat import limits
-from bot.chat.words import clean, escape
+from bot.chat.words import clean, cut_escaped, escape
 
 Json = dict[str, Any]
 Part = Json | str
@@ -21,7 +21,7 @@ class Message:
 
     def arguments(self) -> Json:
         """Return it as arguments of a Web API call, within Slack's limits."""
-        return {"text": limits.cut(self.text, limits.TEXT), "blocks": list(self.blocks[: limits.BLOCKS])}
+        return {"text": cut_escaped(self.text, limits.TEXT), "blocks": list(self.blocks[: limits.BLOCKS])}
 
 
 # ---- literal text
@@ -164,6 +164,11 @@ def date(at: datetime) -> str:
 def mention(slack: str | None, name: str) -> str:
     """Return a mention in mrkdwn where there is an account, else the name."""
     return f"<@{slack}>" if slack else escape(clean(name, 80))
+
+
+def text(text: str) -> Json:
+    """Return our own short words as plain text."""
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def _plain(text: str, most: int) -> Json:

@@ -60,7 +60,10 @@ def bolt_app(
     app.command(command)(_command(front, orders))
     app.action(ANY)(_action(front, presses))
     app.view(ANY)(_view(front, forms))
+    app.shortcut(ANY)(_shortcut(front, forms))
     app.event("reaction_added")(_reaction(front))
+    app.event("app_home_opened")(_home(front))
+    app.event("message")(_message(front))
     app.event(ANY)(_other)
     return app
 
@@ -101,11 +104,26 @@ def _view(front: Front, forms: Forms) -> Any:
         given = await front.in_time(act, lambda caller: forms.submitted(caller, view))
         if given.refused and (errors := errors_of(view, given)):
             await ack(response_action="errors", errors=errors)
+        elif given.update is not None:
+            await ack(response_action="update", view=front.redacted(given.update))
         else:
             await front.tell(act, given)
             await ack()
 
     return submission
+
+
+def _shortcut(front: Front, forms: Forms) -> Any:
+    async def shortcut(ack: Any, body: dict[str, Any]) -> None:
+        act = act_of(body)
+        if body.get("callback_id") == actions.ADD_NOTE:
+            ts = str((body.get("message") or {}).get("ts") or body.get("message_ts") or "")
+            await front.tell(act, await front.in_time(act, lambda caller: front.pin(caller, ts)))
+        elif body.get("callback_id") == actions.DECLARE_ANYWHERE:
+            await front.tell(act, await front.in_time(act, lambda caller: forms.asked(act)))
+        await ack()
+
+    return shortcut
 
 
 def errors_of(view: dict[str, Any], given: Answer) -> dict[str, str]:
@@ -120,13 +138,30 @@ def _reaction(front: Front) -> Any:
         item = event.get("item") or {}
         if event.get("reaction") != PIN or item.get("type") != "message":
             return
-        body = {"channel": str(item["channel"]), "ts": str(item["ts"]), "user": str(event.get("user") or "")}
-        if front.ledger.world.config.team.by_slack(body["user"]) is not None:
+        user, team = str(event.get("user") or ""), str(event.get("user_team") or "")
+        if front.ledger.world.config.team.by_slack(user) is not None:
             # Whoever it is gets checked when the note is written; not stored means not acknowledged, and sent again.
-            key = f"pin:{body['channel']}:{body['ts']}:{body['user']}"
-            await front.enqueue("slack.pin", key, body | {"workspace": str(event.get("user_team") or "")})
+            await front.pinned(str(item["channel"]), str(item["ts"]), user, team)
 
     return reaction
+
+
+def _home(front: Front) -> Any:
+    async def opened(event: dict[str, Any]) -> None:
+        user = str(event.get("user") or "")
+        if user and event.get("tab") == "home":
+            when = event.get("event_ts") or front.ledger.clock.now().timestamp()
+            await front.enqueue("slack.home", f"home:{user}:{when}", {"user": user})
+
+    return opened
+
+
+def _message(front: Front) -> Any:
+    async def message(event: dict[str, Any]) -> None:
+        if event.get("subtype") in {"message_changed", "message_deleted"}:
+            await front.edited(event)
+
+    return message
 
 
 async def _other() -> None:

@@ -1,9 +1,11 @@
 """What is said in Slack: one message for a journal entry, pages, requests and announcements, as pure functions."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.chat import actions, buttons, kit, targets
+from bot.chat.furniture import groups_line
 from bot.chat.header import COLOURS, fallback, name_of
 from bot.chat.kit import Json, Message, Part
 from bot.chat.limits import cut
@@ -12,6 +14,8 @@ from bot.chat.words import clean, said
 from bot.domain import journal as j
 from bot.domain.config import Config
 from bot.domain.incident import Approval, Incident, Page
+from bot.domain.target import State
+from bot.flows.stakes import stakes
 from bot.render import timeline
 
 _LONG = 2_500
@@ -35,8 +39,42 @@ def entry(written: j.Written, incident: Incident, setting: Setting) -> Message:
     if words:
         # The sentence repeats what was written; the whole of it stands below.
         blocks = [kit.rich([f"{line.icon} ", kit.bold(_by_line(written, setting))]), kit.quote(words, _LONG)]
+    if (until := _until(e)) is not None:
+        blocks.append(kit.rich([until[0], kit.moment(until[1])]))
+    raised = isinstance(e, j.SeverityChanged) and e.now.worse_than(e.was)
+    if raised and (called := groups_line(incident, setting.config)):
+        blocks.append(kit.rich(called))
     blocks += _asking(e, incident, setting)
     return Message(text=said(f"{incident.id}: {line.icon} {line.text}", 600), blocks=tuple(blocks))
+
+
+def tally(entries: Sequence[j.Written], incident: Incident, setting: Setting) -> Message:
+    """Return one message for what some entries of one kind report: proofs and trouble, and how it stands by now.
+
+    `entries` may hold others, too; the last one's kind (and verb) is meant. A single one is said as it is.
+    """
+    last = entries[-1]
+    if isinstance(last.entry, j.ProofRevoked):
+        return _revoked([w for w in entries if isinstance(w.entry, j.ProofRevoked)], incident, setting)
+    assert isinstance(last.entry, j.TargetsReported)  # the only other kind that is told so
+    verb = last.entry.verb
+    told = [w for w in entries if isinstance(w.entry, j.TargetsReported) and w.entry.verb is verb]
+    if len(told) == 1:
+        return entry(told[0], incident, setting)
+    newest = {r.node: r for w in told if isinstance(w.entry, j.TargetsReported) for r in w.entry.reports}
+    news = tuple(r for r in newest.values() if r.state is not State.ACKNOWLEDGED) or tuple(newest.values())
+    made = entry(replace(last, entry=replace(last.entry, reports=news)), incident, setting)
+    return replace(made, blocks=(*made.blocks, kit.context(targets.counted(incident))))
+
+
+def _revoked(told: Sequence[j.Written], incident: Incident, setting: Setting) -> Message:
+    if len(told) == 1:
+        return entry(told[0], incident, setting)
+    lost = {w.entry.node: w.entry for w in told if isinstance(w.entry, j.ProofRevoked)}
+    why = clean(next(iter(lost.values())).reason, 300)
+    text = f"⚠ {len(lost)} targets are no longer proven stopped: {targets.names(tuple(lost), 12)}. The first: {why}"
+    context = kit.context(targets.counted(incident))
+    return Message(text=said(f"{incident.id}: {text}", 600), blocks=(kit.rich([kit.bold(text, 1000)]), context))
 
 
 def _words(e: j.Entry) -> str:
@@ -46,6 +84,19 @@ def _words(e: j.Entry) -> str:
             return text
         case _:
             return ""
+
+
+def _until(e: j.Entry) -> tuple[str, datetime] | None:
+    """Return the moment that readers need in their own zone, with what happens then."""
+    match e:
+        case j.ApprovalAsked(expires_at=at):
+            return "Open until ", at
+        case j.GlassBroken(acts_at=at):
+            return "It begins ", at
+        case j.ApprovalGiven(complete=True, until=at):
+            return "It may begin until ", at
+        case _:
+            return None
 
 
 def _by_line(written: j.Written, setting: Setting) -> str:
@@ -65,16 +116,17 @@ def _asking(e: j.Entry, incident: Incident, setting: Setting) -> list[Json]:
             now_held = targets.held(incident).get(e.verb, ())
             if not set(now_held) & set(e.targets) or not incident.status.live:
                 return []
-            return [kit.actions(buttons.held(incident, e.verb, now_held, e.reason, seals))]
+            return [kit.actions(buttons.held(incident, e.verb, now_held, e.reason, setting.config, seals))]
         case j.ApprovalAsked():
             asked = incident.approvals.get(e.approval)
-            return [kit.actions(*buttons.approval(incident, asked, seals))] if asked and asked.pending else []
+            row = buttons.approval(incident, asked, setting.config, seals) if asked and asked.pending else ()
+            return [kit.actions(*row)] if row else []
         case j.StatusPrompted() | j.PromptEscalated():
             prompt = incident.prompts.get(e.prompt)
             if prompt is None or prompt.answered_at or not incident.status.live:
                 return []
-            row = buttons.plain(actions.STATUS_FORM, "Give status", seals, number, prompt.id, style="primary")
-            return [kit.rich(_mentions(setting.config, e.asked)), kit.actions(row)]
+            give = buttons.plain(actions.STATUS_FORM, "Give status", seals, number, prompt.id, style="primary")
+            return [kit.rich(_mentions(setting.config, e.asked)), kit.actions(give)]
         case j.RoleAsked():
             if e.role in incident.roles or not incident.status.live:
                 return []
@@ -97,7 +149,8 @@ def announcement(incident: Incident, setting: Setting) -> Message:
     """Return what the incidents channel is told of a new incident."""
     where: list[Part] = [" → ", kit.channel(incident.channel)] if incident.channel else []
     number = str(incident.number)
-    blocks = [kit.rich([*_headline(incident), *where], [incident.reason])]
+    called = groups_line(incident, setting.config)
+    blocks = [kit.rich([*_headline(incident), *where], [incident.reason], *([called] if called else []))]
     if incident.status.live and not incident.acknowledged_at and incident.pages:
         blocks.append(kit.actions(buttons.plain(actions.INCIDENT_ACK, "Acknowledge", setting.seals, number)))
     return Message(text=f"{COLOURS[incident.severity]} {fallback(incident)}", blocks=tuple(blocks))
@@ -110,6 +163,8 @@ def page(incident: Incident, paged: Page, setting: Setting) -> Message:
         lines.append([f"Nobody has acknowledged yet: this is call {paged.level + 1}."])
     if incident.channel:
         lines.append(["Channel: ", kit.channel(incident.channel)])
+    if paged.acknowledged or not incident.status.live:
+        return paged_done(incident, setting)
     value = (str(incident.number), paged.id)
     button = buttons.plain(actions.PAGE_ACK, "Acknowledge: I am on it", setting.seals, *value, style="primary")
     where = f" on {said(incident.avs, 60)}" if incident.avs else ""
@@ -120,7 +175,8 @@ def page(incident: Incident, paged: Page, setting: Setting) -> Message:
 def paged_done(incident: Incident, setting: Setting) -> Message:
     """Return what takes the place of a page that was acknowledged."""
     who = name_of(setting.config, incident.acknowledged_by)
-    text = f"✅ {incident.id} is acknowledged by {who}."
+    live = f"✅ {incident.id} is acknowledged by {who}."
+    text = live if incident.status.live else f"✅ {incident.id} is {incident.status}."
     where: list[Part] = [" ", kit.channel(incident.channel)] if incident.channel else []
     return Message(text=said(text, 200), blocks=(kit.rich([text, *where]),))
 
@@ -139,8 +195,19 @@ def ask(incident: Incident, asked: Approval, setting: Setting) -> Message:
         lines.append([f"{clean(node, 60)} → {clean(build, 80)}"])
     if incident.channel:
         lines.append(["Channel: ", kit.channel(incident.channel)])
-    row = kit.actions(*buttons.approval(incident, asked, setting.seals))
-    return Message(text=said(f"{title}. Asked by {who}: {asked.reason}", 600), blocks=(kit.rich(*lines), row))
+    text = said(f"{title}. Asked by {who}: {asked.reason}", 600)
+    if not asked.pending:
+        over = f"✔️ {title.removesuffix(' waits for you')}: {_how_it_ended(asked, setting.config)}"
+        return Message(text=said(over, 600), blocks=(kit.rich([over]),))
+    lines.insert(1, [stakes(setting.config.inventory, asked.verb, asked.targets, incident.frozen)])
+    row = kit.actions(*buttons.approval(incident, asked, setting.config, setting.seals))
+    return Message(text=text, blocks=(kit.rich(*lines), row))
+
+
+def _how_it_ended(asked: Approval, config: Config) -> str:
+    if asked.granted_until is not None:
+        return "agreed by " + " and ".join(name_of(config, p) for p in asked.given)
+    return asked.ended or "over"
 
 
 def share(written: j.Written, incident: Incident, given: j.StatusGiven, setting: Setting) -> Message:
@@ -157,15 +224,7 @@ def watch(written: j.Written, setting: Setting, *, halted: bool) -> Message:
     blocks = [kit.rich([f"{line.icon} ", kit.bold(line.text, 600)])]
     if halted:
         asked = isinstance(written.entry, j.RearmAsked)
-        label = "Agree to re-arm" if asked else "Ask to re-arm (two people)"
-        question = "Automation starts again: what is held is decided anew, nothing is released by itself."
-        button = kit.button(
-            actions.REARM,
-            label,
-            setting.seals.seal(actions.REARM, str(written.n)),
-            confirm=kit.confirm("Re-arm automation?", question, "Re-arm"),
-        )
-        blocks.append(kit.actions(button))
+        blocks.append(kit.actions(buttons.rearm(written.n, setting.seals, asked=asked)))
     return Message(text=said(f"{line.icon} {line.text}", 600), blocks=tuple(blocks))
 
 

@@ -1,8 +1,8 @@
 """What each slash command decides: one decision, one answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from bot.chat import kit
+from bot.chat import actions, kit, oncall
 from bot.chat.answers import Answer, say, show
 from bot.chat.commands import Order, help_text, parse
 from bot.chat.forms import Forms, opened
@@ -13,7 +13,8 @@ from bot.domain.incident import Incident
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound
-from bot.flows import approve, halt, intake, outcomes, people, resolve, respond, status
+from bot.flows import actions as acts
+from bot.flows import approve, glass, halt, intake, outcomes, people, resolve, respond, status
 from bot.render import timeline
 
 SHOWN = 15
@@ -27,31 +28,11 @@ class Orders:
         self._forms = forms
         self._ledger = front.ledger
         self._public_url = public_url
-        self._table: dict[str, Callable[[Caller, Order], Awaitable[Answer]]] = {
-            "declare": self._declare,
-            "list": self._list,
-            "show": self._show,
-            "ack": self._ack,
-            "role": self._role,
-            "sev": self._sev,
-            "status": self._status,
-            "step": self._step,
-            "approve": self._approve,
-            "waive": self._waive,
-            "contained": self._contained,
-            "note": self._note,
-            "timeline": self._timeline,
-            "resolve": self._resolve,
-            "postmortem": self._postmortem,
-            "halt": self._halt,
-            "rearm": self._rearm,
-            "help": self._help,
-        }
 
     async def typed(self, caller: Caller, text: str) -> Answer:
         """Parse and carry out what was typed after the slash command."""
         order = parse(text, await self._front.scene(caller.act))
-        return await self._table[order.name](caller, order)
+        return await CARRIED_OUT[order.name](self, caller, order)
 
     async def _declare(self, caller: Caller, order: Order) -> Answer:
         if not order.text:
@@ -79,7 +60,8 @@ class Orders:
     async def _show(self, caller: Caller, order: Order) -> Answer:
         incident = await self._incident(order)
         config, now = self._ledger.world.config, self._ledger.clock.now()
-        return show(header(incident, config, now, self._front.seals, self._public_url))
+        watch = await self._ledger.read(lambda rows: rows.watch())
+        return show(header(incident, config, now, self._front.seals, self._public_url, watch))
 
     async def _ack(self, caller: Caller, order: Order) -> Answer:
         command = people.Acknowledge(by=caller.by, incident=order.incident or 0)
@@ -103,6 +85,68 @@ class Orders:
         incident = await self._ledger.decide(people.take_role, command)
         holder = said(name_of(config, incident.roles[order.role]), 80)
         return say(f"{holder} is {order.role.title} of {incident.id}: {order.role.duty}.")
+
+    async def _handover(self, caller: Caller, order: Order) -> Answer:
+        if order.person is None:
+            return await self._forms.roles(caller.act, order.incident or 0)
+        command = people.HandOver(by=caller.by, incident=order.incident or 0, person=order.person, text=order.text)
+        incident = await self._ledger.decide(people.hand_over, command)
+        name = said(name_of(self._ledger.world.config, order.person), 80)
+        held = ", ".join(role.title for role, who in incident.roles.items() if who == order.person)
+        return say(f"🤝 {name} has your roles in {incident.id}, and is now: {held}.")
+
+    async def _oncall(self, caller: Caller, order: Order) -> Answer:
+        return show(oncall.message(self._ledger.world.config, self._ledger.clock.now()))
+
+    async def _console(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        if not self._public_url:
+            return say("No address is set: `STOPSIGN_PUBLIC_URL` names it, then buttons and this lead there.")
+        url = f"{self._public_url.rstrip('/')}/console/{incident.id}"
+        button = kit.actions(kit.link_button(actions.LINK, f"Open {incident.id}", url))
+        return Answer(text=f"The console of {incident.id}: {url}", blocks=(kit.section(f"<{url}>"), button))
+
+    async def _action(self, caller: Caller, order: Order) -> Answer:
+        command = acts.AddAction(
+            by=caller.by, incident=order.incident or 0, text=order.text, owner=order.person, due_on=order.due
+        )
+        incident = await self._ledger.decide(acts.add, command)
+        added = [a for a in incident.actions.values() if a.text == order.text.strip() and a.done_at is None][-1]
+        return say(f"☐ {added.id} of {incident.id} is {said(name_of(self._ledger.world.config, added.owner), 80)}'s.")
+
+    async def _done(self, caller: Caller, order: Order) -> Answer:
+        command = acts.FinishAction(
+            by=caller.by, incident=order.incident or 0, action=order.action or "", note=order.text
+        )
+        incident = await self._ledger.decide(acts.finish, command)
+        left = sum(a.done_at is None for a in incident.actions.values())
+        return say(f"☑ {said(order.action or '', 40)} of {incident.id} is done; {left or 'none'} left.")
+
+    async def _actions(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        if not incident.actions:
+            return say(f"{incident.id} has no actions: `action add @ben what is to be done`.")
+        lines: list[list[kit.Part]] = []
+        for a in list(incident.actions.values())[-40:]:
+            due = f", due {a.due_on}" if a.due_on else ""
+            who = clean(name_of(self._ledger.world.config, a.owner), 60)
+            lines.append([f"{'☑' if a.done_at else '☐'} ", kit.bold(a.id), f" {clean(a.text, 200)} ({who}{due})"])
+        block = kit.rich([kit.bold(f"Actions of {incident.id}")], *lines)
+        return Answer(text=f"{len(incident.actions)} actions of {incident.id}", blocks=(block,))
+
+    async def _breakglass(self, caller: Caller, order: Order) -> Answer:
+        command = glass.BreakGlass(by=caller.by, incident=order.incident or 0, reason=order.text)
+        done = await self._ledger.decide(glass.break_glass, command)
+        return say(f"⚠️ {done.incident.id}: {said(done.text, 1000)}")
+
+    async def _reopen(self, caller: Caller, order: Order) -> Answer:
+        command = resolve.Reopen(by=caller.by, incident=order.incident or 0, reason=order.text)
+        incident = await self._ledger.decide(resolve.reopen, command)
+        return say(f"↩️ {incident.id} is {incident.status}; its clocks run and people are called.")
+
+    async def _close(self, caller: Caller, order: Order) -> Answer:
+        command = resolve.Close(by=caller.by, incident=order.incident or 0, reason=order.text)
+        return closed(await self._ledger.decide(resolve.close, command))
 
     async def _sev(self, caller: Caller, order: Order) -> Answer:
         assert order.severity is not None  # the parser sees to it
@@ -130,7 +174,9 @@ class Orders:
         return say(f"{done.incident.id}: {said(done.text, 1000)}")
 
     async def _approve(self, caller: Caller, order: Order) -> Answer:
-        command = approve.Approve(by=caller.by, incident=order.incident or 0, reject=order.reject, reason=order.text)
+        command = approve.Approve(
+            by=caller.by, incident=order.incident or 0, verb=order.verb, reject=order.reject, reason=order.text
+        )
         done = await self._ledger.decide(approve.approve, command)
         return say(f"{done.incident.id}: {said(done.text, 1000)}")
 
@@ -199,6 +245,44 @@ class Orders:
         if found is None:
             raise NotFound(f"There is no incident inc-{order.incident}: `list` shows the open ones.", where="incident")
         return found
+
+
+CARRIED_OUT: Mapping[str, Callable[[Orders, Caller, Order], Awaitable[Answer]]] = {
+    "declare": Orders._declare,
+    "list": Orders._list,
+    "show": Orders._show,
+    "ack": Orders._ack,
+    "role": Orders._role,
+    "handover": Orders._handover,
+    "sev": Orders._sev,
+    "status": Orders._status,
+    "oncall": Orders._oncall,
+    "step": Orders._step,
+    "approve": Orders._approve,
+    "breakglass": Orders._breakglass,
+    "waive": Orders._waive,
+    "contained": Orders._contained,
+    "note": Orders._note,
+    "timeline": Orders._timeline,
+    "action": Orders._action,
+    "done": Orders._done,
+    "actions": Orders._actions,
+    "console": Orders._console,
+    "resolve": Orders._resolve,
+    "postmortem": Orders._postmortem,
+    "reopen": Orders._reopen,
+    "close": Orders._close,
+    "halt": Orders._halt,
+    "rearm": Orders._rearm,
+    "help": Orders._help,
+}
+"""Every order by its name."""
+
+
+def closed(incident: Incident) -> Answer:
+    """Return that an incident is closed."""
+    left = sum(a.done_at is None for a in incident.actions.values())
+    return say(f"📕 {incident.id} is closed; {left or 'no'} actions are open. Its channel is archived in a while.")
 
 
 def rearmed(still_halted: bool) -> Answer:

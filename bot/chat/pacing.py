@@ -6,15 +6,20 @@ from bot.ports import Clock
 PER_MINUTE = {
     name: count
     for count, names in {
-        20: "conversations.create conversations.setTopic conversations.list pins.add",
+        20: "conversations.create conversations.archive conversations.setTopic conversations.list pins.add "
+        "bookmarks.add bookmarks.list users.list",
         50: "conversations.invite conversations.join conversations.history conversations.replies conversations.open "
-        "chat.update",
-        100: "views.open users.info files.getUploadURLExternal files.completeUploadExternal",
+        "conversations.info chat.update",
+        100: "views.open views.publish users.info chat.postEphemeral files.getUploadURLExternal "
+        "files.completeUploadExternal",
         200: "chat.postMessage",
     }.items()
     for name in names.split()
 }
-"""Calls a minute in the whole workspace."""
+"""Calls a minute in the whole workspace: Slack's tiers 2, 3 and 4, and our own guess at its unpublished cap on posting.
+
+Not here: auth.test ("hundreds a minute") and apps.connections.open (tier 1), whose callers pause by themselves.
+"""
 _SPACED = frozenset({"chat.postMessage", "chat.update"})
 """Methods of which one channel gets at most one a `spacing`."""
 

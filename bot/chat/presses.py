@@ -8,13 +8,13 @@ from bot.chat.forms import Forms
 from bot.chat.front import Caller, Front
 from bot.chat.header import name_of
 from bot.chat.messages import Setting
-from bot.chat.orders import rearmed
+from bot.chat.orders import closed, rearmed
 from bot.chat.seals import set_of
 from bot.chat.words import said
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.errors import NotFound, Refused
-from bot.flows import approve, halt, people, respond
+from bot.flows import approve, halt, people, resolve, respond
 
 Words = tuple[str, ...]
 
@@ -38,6 +38,12 @@ class Presses:
             actions.RESOLVE_FORM: self._resolve_form,
             actions.HALT_FORM: self._halt_form,
             actions.ROLES_FORM: self._roles_form,
+            actions.STEP_FORM: self._step_form,
+            actions.SEVERITY_FORM: self._severity_form,
+            actions.REOPEN_FORM: self._reopen_form,
+            actions.GLASS_FORM: self._glass_form,
+            actions.DECLARE_FORM: self._declare_form,
+            actions.CLOSE: self._close,
         }
 
     async def pressed(self, caller: Caller, action_id: str, value: str) -> Answer:
@@ -101,6 +107,25 @@ class Presses:
 
     async def _roles_form(self, caller: Caller, words: Words) -> Answer:
         return await self._forms.roles(caller.act, int(words[0]))
+
+    async def _step_form(self, caller: Caller, words: Words) -> Answer:
+        return await self._forms.acting.open(caller.act, int(words[0]), Verb(words[1]) if words[1] else None)
+
+    async def _severity_form(self, caller: Caller, words: Words) -> Answer:
+        return await self._forms.severity(caller.act, int(words[0]))
+
+    async def _reopen_form(self, caller: Caller, words: Words) -> Answer:
+        return await self._forms.reopen(caller.act, int(words[0]))
+
+    async def _glass_form(self, caller: Caller, words: Words) -> Answer:
+        return await self._forms.go_alone(caller.act, int(words[0]), words[1])
+
+    async def _declare_form(self, caller: Caller, words: Words) -> Answer:
+        return self._forms.declare(caller.act)
+
+    async def _close(self, caller: Caller, words: Words) -> Answer:
+        command = resolve.Close(by=caller.by, incident=int(words[0]))
+        return closed(await self._ledger.decide(resolve.close, command))
 
     async def _halt_form(self, caller: Caller, words: Words) -> Answer:
         return self._forms.halt(caller.act)

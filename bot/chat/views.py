@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bot.chat import actions, kit, limits
+from bot.chat import actions, kit, limits, targets
 from bot.chat.kit import Json
 from bot.chat.words import clean
 from bot.domain.authority import Power
 from bot.domain.config import Config
-from bot.domain.incident import Incident
+from bot.domain.incident import Approval, Incident
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.domain.target import State
@@ -19,7 +19,11 @@ _MEANING = {
     Severity.SEV2: "SEV-2: a slash is possible in hours",
     Severity.SEV3: "SEV-3: no way to a slash yet",
 }
-_AUDIENCE = {"internal": "Internal: this incident's people", "stakeholders": "Stakeholders: those who depend on us"}
+_AUDIENCE = {
+    "internal": "Internal: this incident's people",
+    "stakeholders": "Stakeholders: the AVS channel",
+    "public": "Public: everybody, on the status page",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,8 @@ def filled(view: Json) -> Filled:
 def _given(value: dict[str, Any]) -> str:
     if chosen := value.get("selected_option"):
         return str(chosen["value"])
+    if several := value.get("selected_options"):
+        return "\n".join(str(option["value"]) for option in several)
     return str(value.get("value") or "")
 
 
@@ -54,12 +60,19 @@ def declare(config: Config, metadata: str) -> Json:
     """Return the form that opens an incident."""
     severities = [kit.option(_MEANING[sev], str(sev)) for sev in Severity]
     names = list(config.inventory.avs)[: limits.OPTIONS]
-    blocks = [_choice(actions.SEVERITY, "How bad is it?", severities, first=severities[1])]
+    blocks = [choice(actions.SEVERITY, "How bad is it?", severities, first=severities[1])]
     if names:
         options = [kit.option(name, name) for name in names]
-        blocks.append(_choice(actions.AVS, "Which service?", options, optional=True))
-    blocks.append(_line(actions.SUMMARY, "What is wrong?", most=200, hint="A few words; people are paged with them."))
-    return _modal(actions.DECLARE, "Declare an incident", "Declare", blocks, metadata)
+        blocks.append(choice(actions.AVS, "Which service?", options, optional=True))
+    blocks.append(
+        line(
+            actions.SUMMARY,
+            "What is wrong?",
+            most=200,
+            hint="A few words; people are paged with them. Outside, nobody reads them.",
+        )
+    )
+    return modal(actions.DECLARE, "Declare an incident", "Declare", blocks, metadata)
 
 
 def give_status(incident: Incident, audience: str, metadata: str, draft: str = "") -> Json:
@@ -68,10 +81,10 @@ def give_status(incident: Incident, audience: str, metadata: str, draft: str = "
     first = options[status.AUDIENCES.index(audience)]
     hint = "Facts only: what is known, what is being done, when the next update comes."
     blocks = [
-        _choice(actions.AUDIENCE, "For whom?", options, first=first),
-        _line(actions.TEXT, "How does it stand?", most=2500, many=True, hint=hint, initial=draft),
+        choice(actions.AUDIENCE, "For whom?", options, first=first),
+        line(actions.TEXT, "How does it stand?", most=2500, many=True, hint=hint, initial=draft),
     ]
-    return _modal(actions.STATUS, f"Status of {incident.id}", "Share", blocks, metadata)
+    return modal(actions.STATUS, f"Status of {incident.id}", "Share", blocks, metadata)
 
 
 def resolve(incident: Incident, left: dict[str, State], config: Config, metadata: str) -> Json:
@@ -85,9 +98,9 @@ def resolve(incident: Incident, left: dict[str, State], config: Config, metadata
         options = [kit.option(person.name, person.id) for person in people]
         ops = incident.roles.get(Role.OPS)
         first = next((o for o in options if o["value"] == ops), None)
-        blocks.append(_choice(actions.OWNER, "Who owns them?", options, first=first, optional=True))
-    blocks.append(_line(actions.SUMMARY, "How did it end?", most=1000, many=True, hint="It opens the postmortem."))
-    return _modal(actions.RESOLVE, f"Resolve {incident.id}", "Resolve", blocks, metadata)
+        blocks.append(choice(actions.OWNER, "Who owns them?", options, first=first, optional=True))
+    blocks.append(line(actions.SUMMARY, "How did it end?", most=1000, many=True, hint="It opens the postmortem."))
+    return modal(actions.RESOLVE, f"Resolve {incident.id}", "Resolve", blocks, metadata)
 
 
 def hand_over(incident: Incident, config: Config, metadata: str) -> Json:
@@ -97,51 +110,79 @@ def hand_over(incident: Incident, config: Config, metadata: str) -> Json:
         holder = config.team.people.get(incident.roles.get(role, ""))
         roles.append(kit.option(f"{role.title}, now {holder.name if holder else 'nobody'}", role.value))
     able = [p for p in config.team.people.values() if config.team.may(p.id, Power.RESPOND)][: limits.OPTIONS]
-    blocks = [_choice(actions.WHICH, "Which role?", roles)]
+    blocks = [choice(actions.WHICH, "Which role?", roles)]
     if able:
-        blocks.append(_choice(actions.PERSON, "Who takes it?", [kit.option(p.name, p.id) for p in able]))
-    return _modal(actions.ROLES, f"Roles of {incident.id}", "Hand over", blocks, metadata)
+        blocks.append(choice(actions.PERSON, "Who takes it?", [kit.option(p.name, p.id) for p in able]))
+    return modal(actions.ROLES, f"Roles of {incident.id}", "Hand over", blocks, metadata)
 
 
 def halt(metadata: str) -> Json:
     """Return the form of the kill switch."""
     text = "Stops automation and everything that starts something. Paging, prompts and freezing by hand go on."
-    why = _line(actions.REASON, "Why?", most=500, hint="Starting again takes two people.")
-    return _modal(actions.HALT, "Halt automation", "Halt", [kit.section(text), why], metadata)
+    why = line(actions.REASON, "Why?", most=500, hint="Starting again takes two people.")
+    return modal(actions.HALT, "Halt automation", "Halt", [kit.section(text), why], metadata)
 
 
-def _modal(callback: str, title: str, submit: str, blocks: list[Json], metadata: str) -> Json:
+def severity(incident: Incident, metadata: str) -> Json:
+    """Return the form that raises or lowers the severity."""
+    options = [kit.option(_MEANING[sev], str(sev)) for sev in Severity]
+    first = next(option for option in options if option["value"] == str(incident.severity))
+    hint = "Anybody may raise it. Lowering is for the Incident Commander, and needs a reason."
+    blocks = [
+        choice(actions.SEVERITY, "How bad is it?", options, first=first),
+        line(actions.REASON, "Why?", most=500, hint=hint, optional=True),
+    ]
+    return modal(actions.SEV, f"Severity of {incident.id}", "Change", blocks, metadata)
+
+
+def reopen(incident: Incident, metadata: str) -> Json:
+    """Return the form that opens an incident again."""
+    why = line(actions.REASON, "Why is it not over?", most=500, hint="Its clocks start again and people are called.")
+    return modal(actions.REOPEN, f"Reopen {incident.id}", "Reopen", [why], metadata)
+
+
+def go_alone(asked: Approval, delay: str, metadata: str) -> Json:
+    """Return the form of a break-glass: what it means, and why it must be."""
+    what = f"{asked.verb.capitalize()} of {targets.names(asked.targets, 12)}"
+    text = f"{what} begins in {delay} with your word alone. Everybody is paged now, and anyone who may can reject it."
+    why = line(actions.REASON, "Why can nobody else agree?", most=500, hint="It stands in the record.")
+    return modal(actions.GLASS, "Go on alone?", "Break the glass", [kit.rich([text]), why], metadata)
+
+
+def modal(callback: str, title: str, submit: str, blocks: list[Json], metadata: str) -> Json:
+    """Return a modal; its title is cut to what Slack takes."""
     return {
         "type": "modal",
         "callback_id": callback,
-        "title": _text(limits.cut(title, limits.TITLE)),
-        "submit": _text(submit),
-        "close": _text("Cancel"),
+        "title": kit.text(limits.cut(title, limits.TITLE)),
+        "submit": kit.text(limits.cut(submit, limits.TITLE)),
+        "close": kit.text("Cancel"),
         "private_metadata": metadata,
         "blocks": blocks,
     }
 
 
-def _choice(block: str, label: str, options: list[Json], *, first: Json | None = None, optional: bool = False) -> Json:
+def choice(block: str, label: str, options: list[Json], *, first: Json | None = None, optional: bool = False) -> Json:
+    """Return a menu of one choice, named after what it asks for."""
     element: Json = {"type": "static_select", "action_id": actions.FIELD, "options": options}
     if first:
         element["initial_option"] = first
-    return {"type": "input", "block_id": block, "label": _text(label), "element": element, "optional": optional}
+    return {"type": "input", "block_id": block, "label": kit.text(label), "element": element, "optional": optional}
 
 
-def _line(block: str, label: str, *, most: int, hint: str, many: bool = False, initial: str = "") -> Json:
+def line(
+    block: str, label: str, *, most: int, hint: str, many: bool = False, initial: str = "", optional: bool = False
+) -> Json:
+    """Return a field for text, of `many` lines or one."""
     element: Json = {
         "type": "plain_text_input",
         "action_id": actions.FIELD,
         "multiline": many,
-        "min_length": 1,
+        "min_length": 0 if optional else 1,
         "max_length": most,
-        "focus_on_load": True,
+        "focus_on_load": not optional,
     }
     if initial:
         element["initial_value"] = limits.cut(initial, most)
-    return {"type": "input", "block_id": block, "label": _text(label), "hint": _text(hint), "element": element}
-
-
-def _text(text: str) -> Json:
-    return {"type": "plain_text", "text": text, "emoji": False}
+    made: Json = {"type": "input", "block_id": block, "label": kit.text(label), "hint": kit.text(hint)}
+    return made | {"element": element, "optional": optional}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bot.chat.limits import cut
 
+_HALF = re.compile(r"&[a-z]{0,3}…$")
 _ENTITY = re.compile(r"<([^<>]*)>")
 
 
@@ -32,6 +33,11 @@ def _kept(letter: str, *, lines: bool) -> str:
 def escape(text: str) -> str:
     """Return literal text for mrkdwn and for a message's fallback: no mention, link or command can form."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cut_escaped(text: str, most: int) -> str:
+    """Return escaped text in at most `most` characters; an entity is never cut in half."""
+    return _HALF.sub("…", cut(text, most))
 
 
 def said(text: str, most: int, *, lines: bool = False) -> str:

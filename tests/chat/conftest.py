@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +15,20 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 import pytest_asyncio
+import yaml
 from sqlalchemy import text
 
 from bot.chat import Chat, build
+from bot.chat.manifest import manifest, scopes
 from bot.domain.incident import Incident
 from bot.domain.playbook import Verb
 from bot.domain.policy import Policy
 from bot.domain.team import Person, Team
 from bot.domain.work import Work
+from bot.ports import Kept
 from bot.practice.workspace import Person as Account
 from bot.practice.workspace import build as build_workspace
+from bot.practice.workspace.app import APP_TOKEN
 from bot.practice.workspace.client import People
 from bot.practice.workspace.serving import served
 from bot.worker import Worker
@@ -40,6 +45,9 @@ ACCOUNTS = [
 ]
 
 
+EVENTS = yaml.safe_load(manifest(None, "/incident"))["settings"]["event_subscriptions"]["bot_events"]
+
+
 class RealClock(FrozenClock):
     """Goes on by itself."""
 
@@ -49,15 +57,21 @@ class RealClock(FrozenClock):
 
 
 class Shelf:
-    """A vault of one document."""
+    """A vault in memory; what it never got is a draft."""
 
-    async def keep(self, chunks: Any) -> Any:
-        """Never called here."""
-        raise AssertionError
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+
+    async def keep(self, chunks: AsyncIterator[bytes]) -> Kept:
+        """Keep a stream."""
+        whole = b"".join([chunk async for chunk in chunks])
+        name = hashlib.sha256(whole).hexdigest()
+        self.content[name] = whole
+        return Kept(sha256=name, size=len(whole))
 
     def read(self, sha256: str) -> bytes:
-        """Return the same draft always."""
-        return b"# Postmortem\n\nDraft."
+        """Return what was kept, or a draft."""
+        return self.content.get(sha256, b"# Postmortem\n\nDraft.")
 
 
 @dataclass
@@ -70,6 +84,7 @@ class Stage:
     worker: Worker
     bot_url: str
     buried: list[tuple[str, str]]
+    shelf: Shelf
 
     async def opened(self, *signers: str) -> Incident:
         """Receive an equivocation alert and wait until its channel is furnished."""
@@ -174,10 +189,25 @@ def spacing() -> float:
     return 0.0
 
 
+@pytest.fixture
+def policy() -> Policy:
+    """The operator's choices; a test of one of them overrides it."""
+    return Policy(stakeholder_channel="avs-operators")
+
+
 @pytest_asyncio.fixture
-async def stage(tmp_path: Path, spacing: float) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, spacing: float, policy: Policy) -> AsyncIterator[Stage]:
     """Everything, running."""
-    chosen = config(team=crew(), policy=Policy(stakeholder_channel="avs-operators"))
+    async with staged(tmp_path, spacing, policy) as set_up:
+        yield set_up
+
+
+@asynccontextmanager
+async def staged(
+    folder: Path, spacing: float = 0.0, policy: Policy | None = None, *, socket: bool = False
+) -> AsyncIterator[Stage]:
+    """Run everything, on a database in `folder`; with `socket` Slack has no address of ours, and we call it."""
+    chosen = config(team=crew(), policy=policy or Policy(stakeholder_channel="avs-operators"))
     holder: dict[str, Any] = {}
 
     async def bot(scope: Any, receive: Any, send: Any) -> None:
@@ -189,29 +219,35 @@ async def stage(tmp_path: Path, spacing: float) -> AsyncIterator[Stage]:
             return
         await holder["asgi"](scope, receive, send)
 
-    async with room(tmp_path, chosen, RealClock()) as spine, served(bot) as base:
+    async with room(folder, chosen, RealClock()) as spine, served(bot) as base:
         url = f"{base}/slack/events"
         workspace = build_workspace(
-            bot_url=url,
+            bot_url=None if socket else url,
             signing_secret=SECRET,
             bot_token=TOKEN,
             people=ACCOUNTS,
             rate_limits=False,
+            scopes=scopes(),
+            events=EVENTS,
             redelivery=(0.0, 0.05),
         )
+        shelf = Shelf()
         async with served(workspace) as slack, People(slack) as hands:
             chat = build(
                 ledger=spine.ledger,
                 bot_token=TOKEN,
-                signing_secret=SECRET,
+                signing_secret=None if socket else SECRET,
+                app_token=APP_TOKEN if socket else None,
                 api_url=f"{slack}/api/",
                 command="/incident",
                 public_url="https://stopsign.example",
-                blobs=Shelf(),
+                blobs=shelf,
                 clock=spine.clock,
                 spacing=spacing,
             )
             holder["asgi"] = chat.asgi
+            if chat.socket:
+                chat.socket.start()
             buried: list[tuple[str, str]] = []
 
             async def bury(work: Work, why: str) -> None:
@@ -221,7 +257,7 @@ async def stage(tmp_path: Path, spacing: float) -> AsyncIterator[Stage]:
             spine.database.on_commit(worker.wake)
             task = asyncio.create_task(worker.run())
             try:
-                yield Stage(spine, hands, chat, worker, url, buried)
+                yield Stage(spine, hands, chat, worker, url, buried, shelf)
             finally:
                 await worker.close()
                 await task

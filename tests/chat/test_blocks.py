@@ -1,6 +1,7 @@
 """Messages and forms: within Slack's limits whatever the size, inert whatever the labels, readable without blocks."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,15 @@ from typing import Any
 import pytest
 
 from bot.chat import actions, kit, messages, targets, views
+from bot.chat.acting import _packed, _unpacked
+from bot.chat.answers import say
 from bot.chat.header import header
 from bot.chat.kit import Message
 from bot.chat.messages import Setting
 from bot.chat.redact import Redactor
 from bot.chat.rooms import channel_name
 from bot.chat.seals import Seals
-from bot.chat.words import clean, read, said
+from bot.chat.words import clean, escape, read, said
 from bot.domain import journal as j
 from bot.domain.authority import BOT
 from bot.domain.incident import Approval, Incident, Page, Prompt, Status
@@ -26,7 +29,7 @@ from bot.domain.target import State, Track
 from bot.errors import Refused
 from bot.practice.workspace import limits
 from bot.render.timeline import SAYINGS
-from tests.fakes import config
+from tests.fakes import config, node, with_nodes
 
 NOW = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
 SEALS = Seals("a secret")
@@ -194,7 +197,8 @@ def test_a_freeze_button_says_targets_count_and_what_is_left_before_it_acts() ->
     blocks = header(incident_of(0, tracks={Verb.FREEZE: held}), CONFIG, NOW, SEALS).blocks
     button = next(e for b in blocks for e in b.get("elements", []) if e.get("action_id") == "step.held:freeze")
     question = button["confirm"]["text"]["text"]
-    assert "3 targets: s01, s02, s03" in question
+    assert "Stops 3 of 20 signers" in question
+    assert "about 900 duties an hour are missed. s01, s02, s03." in question
     assert "leaves 17 of 20 signing, quorum 14" in question
     assert button["text"]["text"] == "Freeze the 3 held"
     assert SEALS.open(actions.HELD, button["value"]) == ("7", "freeze", "s01", "s02", "s03")
@@ -246,6 +250,25 @@ def test_secrets_are_blotted_out_by_value_and_by_pattern() -> None:
         assert secret not in found["text"]
     assert found["value"] == "xoxb-123-abcdefghij"
     assert "MIIE" not in str(found["blocks"])
+
+
+@pytest.mark.parametrize("letter", ["&", "<", ">", "a"])
+def test_a_long_answer_is_never_cut_within_an_entity(letter: str) -> None:
+    for length in range(3_890, 3_902):
+        body = say(escape("x" * (length % 7) + letter * length)).body()
+        assert len(body["text"]) <= 3_900
+        assert re.sub(r"&(amp|lt|gt);", "", body["text"]).count("&") == 0
+
+
+def test_what_a_step_carries_between_its_forms_fits_whatever_was_chosen() -> None:
+    nodes = {f"n{n:05}": node(f"n{n:05}") for n in range(1_000)}
+    many = with_nodes(config(), nodes)
+    last = tuple(nodes)[-100:]
+    for reason in ("\U0001f525" * 200, '"' * 200, "\\" * 200):
+        carried = _packed(many, Verb.UNFREEZE, last, reason)
+        sealed = SEALS.seal(actions.SURE, "999999999", carried, "https://hooks.slack.com/actions/" + "T" * 80)
+        assert len(sealed) <= 3_000
+        assert _unpacked(many, carried) == (Verb.UNFREEZE, last, reason)
 
 
 def test_rich_text_is_never_empty() -> None:

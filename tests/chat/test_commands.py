@@ -1,16 +1,27 @@
 """What people type, as a table: text → order, or the sentence that helps them."""
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 
 from bot.chat.commands import USAGE, Order, Scene, help_text, parse
+from bot.chat.orders import CARRIED_OUT
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import Invalid
 
-HERE = Scene(here=7, live=(7, 9), avs=("oracle", "sequencer"), nodes=("seq-01", "seq-02", "lagoon"))
-ELSEWHERE = Scene(live=(7, 9), avs=HERE.avs, nodes=HERE.nodes)
-ONE_LIVE = Scene(live=(9,), avs=HERE.avs, nodes=HERE.nodes)
+HERE = Scene(
+    here=7,
+    live=(7, 9),
+    avs=("oracle", "sequencer"),
+    nodes=("seq-01", "seq-02", "lagoon"),
+    person=lambda text: "bo" if text.casefold() in {"bo", "@bo", "bo berg"} else None,
+)
+ELSEWHERE = replace(HERE, here=None)
+ONE_LIVE = replace(ELSEWHERE, live=(9,))
+NEEDY = ("contained", "reopen", "breakglass")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,23 @@ ONE_LIVE = Scene(live=(9,), avs=HERE.avs, nodes=HERE.nodes)
         ("note inc-7 the gateway <!channel>", ELSEWHERE, Order(name="note", incident=7, text="the gateway <!channel>")),
         ("halt it hits the wrong ones", HERE, Order(name="halt", text="it hits the wrong ones")),
         ("rearm", ELSEWHERE, Order(name="rearm")),
+        ("approve rollback tested", HERE, Order(name="approve", incident=7, verb=Verb.ROLLBACK, text="tested")),
+        ("reject unfreeze", HERE, Order(name="approve", incident=7, reject=True, verb=Verb.UNFREEZE)),
+        ("handover", HERE, Order(name="handover", incident=7)),
+        ("handover Bo Berg watch it", HERE, Order(name="handover", incident=7, person="bo", text="watch it")),
+        ("action", HERE, Order(name="actions", incident=7)),
+        ("action list", HERE, Order(name="actions", incident=7)),
+        ("action add fix it", HERE, Order(name="action", incident=7, text="fix it")),
+        (
+            "action add @bo rotate the key by 2026-12-01",
+            HERE,
+            Order(name="action", incident=7, person="bo", text="rotate the key", due=date(2026, 12, 1)),
+        ),
+        ("action done 2 merged", HERE, Order(name="done", incident=7, action="act-2", text="merged")),
+        ("reopen inc-3 it is back", ONE_LIVE, Order(name="reopen", incident=3, text="it is back")),
+        ("close", HERE, Order(name="close", incident=7)),
+        ("breakglass bo is on a plane", HERE, Order(name="breakglass", incident=7, text="bo is on a plane")),
+        ("status public all is well", HERE, Order(name="status", incident=7, audience="public", text="all is well")),
     ],
 )
 def test_what_is_typed_becomes_an_order(text: str, scene: Scene, order: Order) -> None:
@@ -85,6 +113,16 @@ def test_what_is_typed_becomes_an_order(text: str, scene: Scene, order: Order) -
         ("freeze seq-01 seq-99", HERE, "no node 'seq-99'"),
         ("freeze seq-01 lagon", HERE, "Did you mean `lagoon`"),
         ("freeze please", HERE, "so nothing was done"),
+        ("show inc-99999999999", HERE, "no incident of so high a number"),
+        ("ack the page", HERE, "takes nothing after it"),
+        ("rearm now", HERE, "takes nothing after it"),
+        ("handover zoe", HERE, "Nobody in team.yaml"),
+        ("action add", HERE, "`action add @ben"),
+        ("action add @bo", HERE, "`action add @ben"),
+        ("action frobnicate", HERE, "`action list`"),
+        ("action add x by 2026-02-30", HERE, "no day"),
+        ("reopen it is back", ONE_LIVE, "Which incident?"),
+        ("close", ONE_LIVE, "Which incident?"),
     ],
 )
 def test_what_cannot_be_meant_is_answered_with_help(text: str, scene: Scene, says: str) -> None:
@@ -101,5 +139,12 @@ def test_a_target_that_is_not_there_never_falls_back_to_the_suspects() -> None:
 
 def test_help_fits_a_phone() -> None:
     lines = help_text("/incident").splitlines()
-    assert all(len(line) <= 60 for line in lines[1:-1])
-    assert len(lines) == len(USAGE) + 2
+    assert all(len(line) <= 48 for line in lines[1:-1])
+    assert sum(line.startswith("`") for line in lines) == len(USAGE)
+
+
+def test_every_command_of_the_help_is_carried_out() -> None:
+    typed = {"waive": "waive capture seq-01 because", "sev": "sev SEV-1", "role": "role ic", "note": "note x"}
+    more = ("action done 1", "action add x", "contained x", "reopen x", "breakglass x")
+    texts = [typed.get(name, f"{name} seq-01" if name in set(Verb) else name) for name in USAGE if name not in NEEDY]
+    assert {parse(text, HERE).name for text in (*texts, *more)} == set(CARRIED_OUT)

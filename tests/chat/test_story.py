@@ -115,6 +115,7 @@ async def test_a_form_that_is_refused_stays_open_and_says_why(stage: Stage) -> N
 
 async def test_a_role_is_handed_over_by_button(stage: Stage) -> None:
     incident = await stage.opened()
+    await stage.idle()
     header = str(incident.header)
     pressed = await stage.hands.press("U0ADA", str(incident.channel), header, actions.ROLES_FORM, wait_view=True)
     assert pressed["view"]["callback_id"] == actions.ROLES
