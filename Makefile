@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format lint types floors bench clean
+.PHONY: help demo test check format lint types floors bench soak clean
 
 help:
 	@echo "make demo    the whole story on this machine, until Ctrl-C"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, floors, tests"
 	@echo "make bench   figures, as ratios against baselines in the same run"
+	@echo "make soak    Slack in trouble for 3 x 10 minutes; SOAK_MINUTES=2 for less"
 
 .venv: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Stopsign needs Python 3.11 or newer; set PYTHON=/path/to/it") if sys.version_info < (3, 11) else None'
@@ -40,5 +41,8 @@ floors: .venv
 bench: .venv
 	$(BIN)/python -m bench
 
+soak: .venv
+	$(BIN)/pytest tests/soak -q -s
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache dist tests/conformance/node_modules

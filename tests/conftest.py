@@ -1,13 +1,28 @@
 """Fixtures that every room uses."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.conformance.recorder import Recorder, recording
 from tests.fakes import Room, room
+
+CONFORMANCE = Path(__file__).parent / "conformance"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the conformance tests last: they look at what all others made the bot send to Slack."""
+    items.sort(key=lambda item: CONFORMANCE in item.path.parents)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
+    """Record what the bot sends to Slack while any test runs."""
+    with recording(tmp_path_factory.mktemp("slack") / "sent.jsonl") as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture
