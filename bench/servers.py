@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-TOKEN = "bench-token"  # noqa: S105 - of a server that lives for seconds on loopback
+TOKEN = "token-of-the-bench"  # noqa: S105 - of a server that lives for seconds on loopback
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from bot.chat import Chat
 from bot.chat import build as build_chat
+from bot.chat.outbound import KINDS
 from bot.config import load as load_config
 from bot.domain.authority import BOT
 from bot.domain.config import Config
@@ -40,6 +41,7 @@ from bot.steps.postmortem import PostmortemWriter
 from bot.steps.rollback import Rollbacker
 from bot.steps.throttle import Throttler
 from bot.steps.timers import Timers
+from bot.steps.unconnected import Unconnected
 from bot.steps.unfreeze import Unfreezer
 from bot.store import database as db
 from bot.store.claims import Claims
@@ -83,8 +85,14 @@ class App:
     chat: Chat | None
 
     def worker(self, *, incident: int | None = None) -> Worker:
-        """Return a worker over all kinds of work that this process can do."""
-        return Worker(self.claims, self.handlers, clock=self.ledger.clock, buried=self._buried, incident=incident)
+        """Return a worker over all kinds of work that this process can do; with `incident`, over its work alone.
+
+        Without Slack, who serves says what becomes of what would be said there; a command leaves it to who serves.
+        """
+        handlers = self.handlers
+        if self.chat is None and incident is None:
+            handlers = {**Unconnected(self.ledger).handlers(KINDS), **handlers}
+        return Worker(self.claims, handlers, clock=self.ledger.clock, buried=self._buried, incident=incident)
 
     async def sequence(self) -> int:
         """Number what is unnumbered in the evidence log and sign a checkpoint."""
@@ -204,12 +212,14 @@ def _signer(evidence: Path) -> CheckpointSigner:
 
 
 def _chat(settings: Settings, ledger: Ledger, blobs: Folder) -> Chat | None:
-    if settings.slack_bot_token is None or settings.slack_signing_secret is None:
+    if settings.slack_bot_token is None:
         return None
+    secret, app_token = settings.slack_signing_secret, settings.slack_app_token
     return build_chat(
         ledger=ledger,
         bot_token=settings.slack_bot_token.get_secret_value(),
-        signing_secret=settings.slack_signing_secret.get_secret_value(),
+        signing_secret=secret.get_secret_value() if secret else None,
+        app_token=app_token.get_secret_value() if app_token else None,
         api_url=settings.slack_api_url,
         command=settings.command,
         public_url=settings.public_url,
@@ -238,9 +248,14 @@ async def running(app: App) -> AsyncIterator[Worker]:
 
     ticks = ticking(wake, sequence)
     ticks.start()
+    socket = app.chat.socket if app.chat else None
+    if socket is not None:
+        socket.start()
     try:
         yield worker
     finally:
+        if socket is not None:
+            await socket.stop()  # while what it takes in can still be stored
         ticks.shutdown(wait=False)
         await worker.close()
         task.cancel()
@@ -275,6 +290,7 @@ def web(app: App, *, open_to_all: bool = False) -> FastAPI:
         live=live,
         settings=app.settings,
         slack=slack,
+        connected=app.chat is not None,
         open_to_all=open_to_all,
         lifespan=lifespan,
     )

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +20,29 @@ _FREE = re.compile(r"STOPSIGN_(NODE|PRACTICE)_.*")
 _KUBERNETES = re.compile(r"STOPSIGN_(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP)(_.*)?)")
 """Names that Kubernetes gives to every pod beside a Service called stopsign."""
 _MAX_SECRET = 64 * 1024
+SHORTEST_TOKEN = 16
+"""Characters below which a webhook's token could be guessed."""
 
 
 def _http(url: str) -> str:
     if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
         raise ValueError("must be a URL without user, ? and #: write https://host:port/path")
     return url
+
+
+def _host(text: str) -> str:
+    try:
+        return text if text == "localhost" else str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("must be an IP address or localhost: write 127.0.0.1, or 0.0.0.0 for all") from None
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < SHORTEST_TOKEN:
+        raise ValueError(
+            f"has fewer than {SHORTEST_TOKEN} characters, so it could be guessed: make one with openssl rand -hex 32"
+        )
+    return secret
 
 
 def _database(secret: SecretStr) -> SecretStr:
@@ -62,10 +80,10 @@ class Settings(BaseSettings):
 
     home: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     database_url: DatabaseUrl | None = None
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(default=8970, ge=0, le=65535)
     public_url: Url | None = None
-    webhook_token: SecretStr | None = None
+    webhook_token: Annotated[SecretStr, AfterValidator(_long)] | None = None
     webhook_user: str | None = None
     webhook_password: SecretStr | None = None
     slack_bot_token: SecretStr | None = Field(default=None, validation_alias=_slack("BOT_TOKEN"))
@@ -102,6 +120,8 @@ class Settings(BaseSettings):
             problems.append(
                 "SLACK_SIGNING_SECRET: is not set, but SLACK_BOT_TOKEN is: set it, or SLACK_APP_TOKEN for Socket Mode"
             )
+        if self.slack_app_token and not self.slack_bot_token:
+            problems.append("SLACK_BOT_TOKEN: is not set, but SLACK_APP_TOKEN is: Socket Mode needs both")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -116,6 +136,19 @@ class Settings(BaseSettings):
                 ["STOPSIGN_HOME: is not set: name the operator's folder, or make it with `stopsign init`"]
             )
         return f"sqlite:///{(self.home / 'stopsign.db').absolute()}"
+
+    @property
+    def address(self) -> str:
+        """Return where people reach the console: the public address, else the one that is listened on."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Tell whether only this machine can reach the web server."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
 
     @property
     def webhook_guarded(self) -> bool:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bot.app import ORIGIN
 from bot.cli import config as config_commands
-from bot.cli import demo, evidence, incident, nodes, serve, token, work
+from bot.cli import demo, evidence, incident, nodes, people, serve, token, work
 from bot.cli.shared import FAILED, REFUSED, USAGE
 from bot.errors import Halted, Invalid, Misconfigured, Refused, StopsignError
 from bot.vault.signer import create_key
@@ -34,6 +34,7 @@ app.command()(demo.demo)
 app.command()(nodes.nodes)
 app.command()(incident.halt)
 app.command()(incident.rearm)
+app.command()(people.oncall)
 config_commands.mount(app, make_key=lambda home: create_key(home / "evidence" / "checkpoint.pem", ORIGIN))
 
 

@@ -26,6 +26,7 @@ import yaml
 from rich.panel import Panel
 from rich.table import Table
 
+from bot.chat.manifest import manifest
 from bot.cli.shared import FAILED, out
 from bot.practice.crew import PEOPLE
 from bot.practice.scenario import Outcome, Places, Scenario
@@ -200,16 +201,27 @@ def _team() -> Mapping[str, Any]:
     }
 
 
+def _installed() -> list[str]:
+    """Return the app as its manifest installs it: exactly these scopes, events, commands and shortcuts."""
+    app = yaml.safe_load(manifest(None, "/incident"))
+    found = ["--commands", "/incident", "--scopes", ",".join(app["oauth_config"]["scopes"]["bot"])]
+    found += ["--events", ",".join(app["settings"]["event_subscriptions"]["bot_events"])]
+    for shortcut in app["features"]["shortcuts"]:
+        kind = "--shortcut" if shortcut["type"] == "message" else "--global-shortcut"
+        found += [kind, f"{shortcut['callback_id']}={shortcut['name']}"]
+    return found
+
+
 @asynccontextmanager
 async def _processes(stage: Stage) -> AsyncIterator[None]:
     """Run fleet, workspace and bot; end them by their process ids, the bot first."""
     python = [sys.executable, "-m"]
     bot_url = f"http://127.0.0.1:{stage.bot}/slack/events"
     people = ["--people", str(stage.home / "people.json")]
-    logs = stage.home / "processes.log"
+    app, logs = _installed(), stage.home / "processes.log"
     commands = [
         [*python, "bot.practice.fleet", "--base-port", str(stage.fleet), "--control-port", str(stage.control)],
-        [*python, "bot.practice.workspace", "--port", str(stage.workspace), "--bot-url", bot_url, *people],
+        [*python, "bot.practice.workspace", "--port", str(stage.workspace), "--bot-url", bot_url, *people, *app],
         [*python, "bot.cli.demo_bot"],
     ]
     running: list[subprocess.Popen[bytes]] = []

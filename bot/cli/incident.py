@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from bot.app import App
-from bot.cli.shared import FAILED, follow, get, me, opened, out, run, who
+from bot.cli.shared import FAILED, follow, get, me, opened, out, print_behind, run, who
 from bot.domain.incident import Incident
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
@@ -65,6 +65,7 @@ def list_(
                     i.id, sev, i.status.value, i.avs or "-", _plain(i.summary), stopped, i.roles.get(Role.IC, "nobody")
                 )
             out.print(table if found else "No incident is open.")
+            await print_behind(stopsign)
 
     run(act())
 
@@ -80,6 +81,7 @@ def show(incident: Id, as_json: Json = False) -> None:
                 _json(summary(found, stopsign.ledger.world, stopsign.ledger.clock.now()))
             else:
                 print_incident(found)
+                await print_behind(stopsign)
 
     run(act())
 
@@ -132,7 +134,7 @@ def declare(
 @app.command()
 def ack(incident: Id) -> None:
     """Acknowledge: stop the pages."""
-    _decide(incident, lambda a, n: (people.acknowledge, people.Acknowledge(by=me(a), incident=n)))
+    decide(incident, lambda a, n: (people.acknowledge, people.Acknowledge(by=me(a), incident=n)))
 
 
 @app.command()
@@ -143,14 +145,14 @@ def role(incident: Id, role: Role, person: Annotated[str, typer.Argument(help="W
         name = None if person == "me" else who(a, person)
         return people.take_role, people.TakeRole(by=me(a), incident=n, role=role, person=name)
 
-    _decide(incident, command)
+    decide(incident, command)
 
 
 @app.command()
 def sev(incident: Id, severity: str, reason: Why = "") -> None:
     """Raise (anyone) or lower (the IC, with a reason) the severity."""
     level = _severity(severity)
-    _decide(
+    decide(
         incident,
         lambda a, n: (people.set_severity, people.SetSeverity(by=me(a), incident=n, severity=level, reason=reason)),
     )
@@ -160,7 +162,7 @@ def sev(incident: Id, severity: str, reason: Why = "") -> None:
 def note(incident: Id, words: Annotated[list[str], typer.Argument(metavar="TEXT...")]) -> None:
     """Write a note into the timeline."""
     text = " ".join(words)
-    _decide(incident, lambda a, n: (people.add_note, people.AddNote(by=me(a), incident=n, text=text, source="note")))
+    decide(incident, lambda a, n: (people.add_note, people.AddNote(by=me(a), incident=n, text=text, source="note")))
 
 
 @app.command(name="status")
@@ -169,14 +171,14 @@ def status_(
 ) -> None:
     """Give the status that is owed: facts, not speculation."""
     text = " ".join(words)
-    _decide(incident, lambda a, n: (status.give, status.GiveStatus(by=me(a), incident=n, text=text, audience=audience)))
+    decide(incident, lambda a, n: (status.give, status.GiveStatus(by=me(a), incident=n, text=text, audience=audience)))
 
 
 @app.command()
 def contained(incident: Id, words: Annotated[list[str], typer.Argument(metavar="REASON...")]) -> None:
     """Say as IC that it is contained though the bot cannot prove it."""
     text = " ".join(words)
-    _decide(incident, lambda a, n: (outcomes.contain, outcomes.Contain(by=me(a), incident=n, reason=text)))
+    decide(incident, lambda a, n: (outcomes.contain, outcomes.Contain(by=me(a), incident=n, reason=text)))
 
 
 @app.command(name="resolve")
@@ -188,7 +190,7 @@ def resolve_(
 ) -> None:
     """End the incident as IC; what is still frozen or unknown gets an owner; the postmortem is drafted."""
     text = " ".join(words)
-    _decide(
+    decide(
         incident, lambda a, n: (resolve.resolve, resolve.Resolve(by=me(a), incident=n, summary=text, owner=owner)), wait
     )
 
@@ -196,7 +198,7 @@ def resolve_(
 def _verb(verb: Verb, text: str) -> None:
     def command(incident: Id, nodes: Nodes = None, reason: Why = "", wait: Wait = 60) -> None:
         targets = tuple(nodes or ())
-        _decide(
+        decide(
             incident,
             lambda a, n: (
                 respond.request,
@@ -227,7 +229,7 @@ def waive(
 ) -> None:
     """Go on without a capture that failed, or a held step, as IC or Evidence Lead."""
     targets = tuple(nodes)
-    _decide(
+    decide(
         incident,
         lambda a, n: (respond.waive, respond.Waive(by=me(a), incident=n, verb=verb, targets=targets, reason=reason)),
     )
@@ -235,12 +237,19 @@ def waive(
 
 @app.command()
 def approve(
-    incident: Id, reject: Annotated[bool, typer.Option("--reject")] = False, reason: Why = "", wait: Wait = 60
+    incident: Id,
+    verb: Annotated[Verb | None, typer.Option(help="Which one, when several wait.")] = None,
+    reject: Annotated[bool, typer.Option("--reject")] = False,
+    reason: Why = "",
+    wait: Wait = 60,
 ) -> None:
     """Agree (or not) to what waits for a second person."""
-    _decide(
+    decide(
         incident,
-        lambda a, n: (approvals.approve, approvals.Approve(by=me(a), incident=n, reject=reject, reason=reason)),
+        lambda a, n: (
+            approvals.approve,
+            approvals.Approve(by=me(a), incident=n, verb=verb, reject=reject, reason=reason),
+        ),
         wait,
     )
 
@@ -303,7 +312,7 @@ def rearm() -> None:
     run(act())
 
 
-def _decide(incident: str, make: Any, wait: float = 3) -> None:
+def decide(incident: str, make: Any, wait: float = 3) -> None:
     """Give one command and follow what it leads to."""
 
     async def act() -> int:

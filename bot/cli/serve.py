@@ -1,6 +1,8 @@
 """`stopsign serve`, `stopsign migrate`, `stopsign slack …`: running the bot for real."""
 
 import logging
+import socket
+from typing import Annotated
 
 import typer
 import uvicorn
@@ -8,9 +10,11 @@ import uvicorn
 from bot.app import build, web
 from bot.chat.manifest import manifest as slack_manifest
 from bot.cli.shared import out, settings
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, StopsignError
 from bot.store import database as db
 
+CHATTY = ("httpx", "slack_sdk", "slack_bolt", "aiohttp")
+"""Loggers that tell addresses and bodies, in which tokens and tickets stand."""
 slack = typer.Typer(help="Connect Slack.", no_args_is_help=True)
 
 
@@ -18,7 +22,8 @@ def serve() -> None:
     """Run the bot: webhook, Slack, worker, console. Bad settings are told all at once."""
     chosen = settings()
     logging.basicConfig(level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL with its query
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     if chosen.webhook_token is None and chosen.webhook_user is None:
         raise Misconfigured(
             ["STOPSIGN_WEBHOOK_TOKEN: is not set: anybody could open incidents. Set it, or a user and a password."]
@@ -29,6 +34,7 @@ def serve() -> None:
         raise Misconfigured(
             [f"the database is at schema {current or 'none'}, this program needs {newest}: run `stopsign migrate`"]
         )
+    free_or_raise(chosen.host, chosen.port)
     uvicorn.run(
         web(stopsign),
         host=chosen.host,
@@ -42,6 +48,21 @@ def serve() -> None:
     )
 
 
+def free_or_raise(host: str, port: int) -> None:
+    """Raise StopsignError, with what to do, when nothing can listen there; port 0 is always free."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StopsignError(
+            f"{host}:{port} cannot be listened on ({reason}). Does Stopsign run already? "
+            "Stop what is there, or choose another STOPSIGN_PORT."
+        ) from None
+
+
 def migrate() -> None:
     """Bring the database to this program's schema; data stays."""
     chosen = settings()
@@ -51,6 +72,15 @@ def migrate() -> None:
 
 
 @slack.command()
-def manifest(url: str = "https://stopsign.example.com") -> None:
+def manifest(
+    url: Annotated[str | None, typer.Option(help="Where Slack reaches Stopsign. Default: STOPSIGN_PUBLIC_URL.")] = None,
+    socket_mode: Annotated[
+        bool | None,
+        typer.Option("--socket/--http", help="Who opens the connection. Default: --socket with SLACK_APP_TOKEN."),
+    ] = None,
+) -> None:
     """Print the app manifest to paste at api.slack.com/apps."""
-    out.print(slack_manifest(url, settings().command), markup=False, soft_wrap=True)
+    chosen = settings()
+    by_socket = chosen.slack_app_token is not None if socket_mode is None else socket_mode
+    text = slack_manifest(url or chosen.public_url, chosen.command, socket=by_socket)
+    out.print(text, markup=False, soft_wrap=True)

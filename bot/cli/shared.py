@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from bot import settings as settings_module
 from bot.app import App, build, close
@@ -20,6 +21,7 @@ from bot.domain.severity import Severity
 from bot.domain.target import State
 from bot.errors import Misconfigured, NotFound, Refused
 from bot.render import timeline
+from bot.render.backlog import behind
 from bot.settings import Settings
 from bot.store import database as db
 
@@ -125,6 +127,15 @@ async def follow(app: App, number: int, *, since: int, seconds: float, patient: 
         await app.sequence()
     await look()
     return await get(app, number)
+
+
+async def print_behind(app: App) -> None:
+    """Print how far Slack is behind, when it is."""
+    now = app.ledger.clock.now()
+    if text := behind(await app.ledger.read(lambda rows: rows.backlog(now)), now):
+        if app.chat is None:
+            text += " SLACK_BOT_TOKEN is not set here: unless a bot that has it serves, nobody is told there."
+        out.print(f"\n[yellow]◷[/] {escape(text)}")
 
 
 async def _wait(look: Callable[[], Awaitable[bool]], seconds: float) -> None:

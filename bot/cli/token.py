@@ -30,6 +30,7 @@ def issue(person: str, days: Annotated[int, typer.Option(min=1, max=365, help="D
             await TokenTable(stopsign.database).issue(hashed(token), name, now=time.time(), lives=days * 86400.0)
             out.print(token, markup=False, soft_wrap=True)
             out.print(f"[dim]For {name}, {days} days. It is not shown again.[/]")
+            out.print(f"Log in with it at {stopsign.settings.address}/login", markup=False, soft_wrap=True)
 
     run(act())
 

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection, select, update
 
-from bot.cli.shared import me, opened, out, run
+from bot.cli.shared import me, opened, out, print_behind, run
 from bot.domain.authority import Power
 from bot.errors import Refused
 from bot.store.transaction import WORK
@@ -39,6 +39,7 @@ def list_() -> None:
             for row in await stopsign.database.reading(rows):
                 table.add_row(*row, style="red" if row[2] == "dead" else None)
             out.print(table)
+            await print_behind(stopsign)
 
     run(act())
 
@@ -52,7 +53,8 @@ def retry(work: int) -> None:
             if not stopsign.config.team.may(me(stopsign).person, Power.RESPOND):
                 raise Refused("Retrying work takes the power 'respond'.")
             again = update(WORK).where(WORK.c.id == work, WORK.c.state == "dead")
-            values = {"state": "ready", "attempts": 0, "due_at": datetime.now(UTC).timestamp(), "lease_until": None}
+            now = datetime.now(UTC).timestamp()
+            values = {"state": "ready", "attempts": 0, "due_at": now, "since": now, "lease_until": None}
             count = await stopsign.database.writer.do(
                 lambda connection: connection.execute(again.values(values)).rowcount
             )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from bot.config.addresses import url_problem
+from bot.config.policy import CHANNEL
 from bot.config.sheet import Sheet, did_you_mean
 from bot.config.yaml_tree import Place, Tree
 from bot.domain.inventory import Avs, Capability, Endpoint, Inventory, Node
@@ -80,6 +81,8 @@ def _services(sheet: Sheet, written: Tree) -> dict[str, Avs]:
             sheet.say((*place, "quorum"), "must be at least 1: how many signers must go on signing")
         if not service.duty_period > timedelta():
             sheet.say((*place, "duty_period"), "must be longer than 0: how often a key has a duty")
+        if service.channel is not None and not CHANNEL.fullmatch(service.channel):
+            sheet.say((*place, "channel"), "must be a channel's name in lower case, without #: write oracle-operators")
         found[service.name] = service
     return found
 

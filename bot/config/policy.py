@@ -12,7 +12,9 @@ from bot.config.yaml_tree import Place, Tree
 from bot.domain.policy import Cadence, Policy
 from bot.domain.severity import Severity
 
-_CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
+CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
+_GROUP = re.compile(r"S[A-Z0-9]{4,20}", re.ASCII)
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*(:\d{1,5})?", re.ASCII)
 _NOT_A_CHOICE = ("scale",)  # set by demo and drills
 _LONGEST = timedelta(days=28)
 
@@ -48,16 +50,18 @@ def _check_durations(sheet: Sheet, policy: Policy) -> None:
                 places[(*prefix, f.name)] = value
     for name, cadences in (("internal", policy.internal), ("stakeholders", policy.stakeholders)):
         for severity, cadence in cadences.items():
-            places[(name, _written(sheet, name, severity), "every")] = cadence.every
-            _check_moments(sheet, cadence, (name, _written(sheet, name, severity), "at"))
+            places[(name, _written(sheet, severity, name), "every")] = cadence.every
+            _check_moments(sheet, cadence, (name, _written(sheet, severity, name), "at"))
     for place, value in places.items():
         if not timedelta() < value <= _LONGEST:
             sheet.say(place, "must be longer than 0 and at most 28d")
 
 
-def _written(sheet: Sheet, name: str, severity: Severity) -> str:
-    """Return the key under which the operator wrote `severity`."""
-    tree: Tree = sheet.tree.get(name) if isinstance(sheet.tree, dict) else None
+def _written(sheet: Sheet, severity: Severity, *place: str) -> str:
+    """Return the key under which the operator wrote `severity` at `place`."""
+    tree: Tree = sheet.tree
+    for name in place:
+        tree = tree.get(name) if isinstance(tree, dict) else None
     for key in tree if isinstance(tree, dict) else ():
         if Severity.parse(key) is severity:
             return key
@@ -81,6 +85,13 @@ def _check_paging(sheet: Sheet, policy: Policy) -> None:
             seen.setdefault(label, name)
     if paging.rounds < 1:
         sheet.say(("paging", "rounds"), "must be at least 1")
+    for severity, groups in paging.slack_groups.items():
+        for i, group in enumerate(groups):
+            if not _GROUP.fullmatch(group):
+                key = _written(sheet, severity, "paging", "slack_groups")
+                sheet.say(
+                    ("paging", "slack_groups", key, i), "must be a user group's id, not its handle: write S0123ABCD"
+                )
 
 
 def _check_shares(sheet: Sheet, policy: Policy) -> None:
@@ -102,7 +113,12 @@ def _check_names(sheet: Sheet, policy: Policy) -> None:
         "stakeholder_channel": policy.stakeholder_channel,
     }
     for name, channel in channels.items():
-        if channel is not None and not _CHANNEL.fullmatch(channel):
+        if channel is not None and not CHANNEL.fullmatch(channel):
             sheet.say((name,), "must be a channel's name in lower case, without #: write incidents")
+    for i, host in enumerate(policy.runbook_hosts):
+        if not _HOST.fullmatch(host):
+            sheet.say(
+                ("runbook_hosts", i), "must be a host in lower case, without https:// and path: write docs.example"
+            )
     if policy.country is not None and policy.country not in list_supported_countries():
         sheet.say(("country",), "must be an ISO country code in capitals, such as DE or US")

@@ -17,12 +17,11 @@ from urllib.parse import quote
 from bot.config import load
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, review, some, warn
-from bot.doctor.outside import PATIENCE, at_once, looks, slack
+from bot.doctor.outside import PATIENCE, at_once, looks
+from bot.doctor.slack import slack
 from bot.domain.config import Config
 from bot.errors import Misconfigured
-from bot.settings import Settings
-
-_SHORT_TOKEN = 16
+from bot.settings import SHORTEST_TOKEN, Settings
 
 
 def checks(
@@ -62,10 +61,16 @@ def _settings(settings: Settings) -> Iterator[Check]:
             "anybody could open incidents: no token is set, so `stopsign serve` will not start",
             "set STOPSIGN_WEBHOOK_TOKEN (openssl rand -hex 32), and the same in Alertmanager's credentials_file",
         )
-    elif settings.webhook_token and len(settings.webhook_token.get_secret_value()) < _SHORT_TOKEN:
-        yield warn("webhook", "the token is short enough to be guessed", "make a longer one: openssl rand -hex 32")
+    elif settings.webhook_password and len(settings.webhook_password.get_secret_value()) < SHORTEST_TOKEN:
+        yield warn("webhook", "the password is short enough to be guessed", "make a longer one: openssl rand -hex 32")
     else:
         yield ok("webhook", "asks for a token or password")
+    if not settings.loopback and not (settings.public_url or "").startswith("https://"):
+        yield warn(
+            "host",
+            f"listens on {settings.host} without TLS: whoever can see the traffic reads tokens and evidence",
+            "put a proxy with TLS in front, name it in STOPSIGN_PUBLIC_URL (https://…), or listen on 127.0.0.1",
+        )
     if settings.time_scale != 1:
         yield warn(
             "clocks",

@@ -11,6 +11,7 @@ import httpx
 from bot.config.addresses import address_problem
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, some, warn
+from bot.doctor.slack import slack
 from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import short
@@ -26,7 +27,7 @@ _SIGNERS = 'count by (signer) (up{signer!=""})'
 
 def looks(settings: Settings, config: Config, environ: Mapping[str, str]) -> list[Awaitable[Iterable[Check]]]:
     """Return everything to look at outside; what several nodes share is looked at once."""
-    found: list[Awaitable[Iterable[Check]]] = [slack(settings), _prometheus(settings, config)]
+    found: list[Awaitable[Iterable[Check]]] = [slack(settings, config), _prometheus(settings, config)]
     seen: set[tuple[str, str]] = set()
     for node in config.inventory.nodes.values():
         for capability, endpoint in node.reach.items():
@@ -58,27 +59,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return f"no answer within {PATIENCE:g} s"
     return str(error) or type(error).__name__
-
-
-async def slack(settings: Settings) -> list[Check]:
-    """Ask Slack who the bot token is."""
-    token = settings.slack_bot_token
-    if token is None:
-        return [
-            warn(
-                "slack", "is not connected: people are reached by console and command line only", "set SLACK_BOT_TOKEN"
-            )
-        ]
-    try:
-        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
-            headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-            answer = (await client.post(f"{settings.slack_api_url}auth.test", headers=headers)).json()
-    except (httpx.HTTPError, TimeoutError, ValueError) as error:
-        return [fail("slack", f"{settings.slack_api_url}: {_reason(error)}", "check the network and SLACK_API_URL")]
-    if not isinstance(answer, dict) or not answer.get("ok"):
-        why = str(answer.get("error", "no reason")) if isinstance(answer, dict) else "no readable answer"
-        return [fail("slack", f"refuses the bot token ({why})", "install the app again and set its SLACK_BOT_TOKEN")]
-    return [ok("slack", f"connected as {answer.get('user')} to {answer.get('team')}")]
 
 
 async def _prometheus(settings: Settings, config: Config) -> list[Check]:

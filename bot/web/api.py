@@ -16,6 +16,7 @@ from bot.flows import status
 from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.render import timeline
+from bot.render.backlog import UNCONNECTED, behind
 from bot.web.access import Access
 from bot.web.problems import problem
 
@@ -113,8 +114,8 @@ def clocks(incident: Incident, world: World, now: datetime) -> dict[str, datetim
     return due
 
 
-def router(ledger: Ledger, access: Access, stats: Stats) -> APIRouter:
-    """Return the routes of `/v1`, `/healthz`, `/readyz` and `/metrics`."""
+def router(ledger: Ledger, access: Access, stats: Stats, *, connected: bool = True) -> APIRouter:
+    """Return the routes of `/v1`, `/healthz`, `/readyz` and `/metrics`; `connected`: whether there is a Slack."""
     routes = APIRouter()
     who = Depends(access)
 
@@ -152,12 +153,15 @@ def router(ledger: Ledger, access: Access, stats: Stats) -> APIRouter:
 
     @routes.get("/readyz")
     async def ready() -> JSONResponse:
-        """Say whether the database answers."""
+        """Say whether the database answers, and how Slack does, which makes nobody unready."""
+        now = ledger.clock.now()
         try:
-            await stats()
+            waits = await ledger.read(lambda rows: rows.backlog(now))
         except NotCommitted as error:
             return problem(503, "Not ready", str(error))
-        return JSONResponse({"ready": True})
+        detail = behind(waits, now, why=False) if connected else UNCONNECTED
+        outbox = {"waiting": waits.waiting, "oldest_seconds": round(waits.age(now).total_seconds(), 1)}
+        return JSONResponse({"ready": True, "outbox": outbox} | ({"detail": detail} if detail else {}))
 
     @routes.get("/metrics")
     async def metrics() -> PlainTextResponse:

@@ -15,6 +15,7 @@ from bot.domain.watch import Watch
 from bot.ledger import Ledger
 from bot.ports import Rows
 from bot.render import console
+from bot.render.backlog import UNCONNECTED, behind
 from bot.render.console import login_page
 from bot.web.live import Live
 
@@ -43,39 +44,47 @@ RETRY = 3000
 """Milliseconds after which a browser connects again."""
 
 
-def router(ledger: Ledger, *, live: Live, allowed: Callable[..., Any]) -> APIRouter:
-    """Return the console's routes. `allowed` is the dependency that lets a reader in; styles and scripts need none."""
+def router(ledger: Ledger, *, live: Live, allowed: Callable[..., Any], connected: bool = True) -> APIRouter:
+    """Return the console's routes. `allowed` is the dependency that lets a reader in; styles and scripts need none.
+
+    `connected` tells whether there is a Slack to talk to.
+    """
     pages = APIRouter(dependencies=[Depends(allowed)], include_in_schema=False)
+
+    def slack(rows: Rows) -> str:
+        now = ledger.clock.now()
+        return behind(rows.backlog(now), now) if connected else UNCONNECTED
 
     @pages.get("/console")
     async def incidents(fragment: bool = False) -> Response:
         """Show all incidents, open ones first."""
-        found, watch = await ledger.read(_all)
+        (found, watch), told = await ledger.read(lambda rows: (_all(rows), slack(rows)))
         config, now = ledger.world.config, ledger.clock.now()
-        return _html(await asyncio.to_thread(console.list_page, found, watch, config, now, fragment=fragment))
+        page = console.list_page
+        return _html(await asyncio.to_thread(page, found, watch, config, now, slack=told, fragment=fragment))
 
     @pages.get("/console/live")
     async def follow_all() -> Response:
         """Tell when the list has changed."""
-        return _stream(_stamps(ledger, live, _all))
+        return _stream(_stamps(ledger, live, lambda rows: (*_all(rows), slack(rows))))
 
     @pages.get("/console/inc-{number:int}")
     async def incident(number: int, fragment: bool = False) -> Response:
         """Show one incident."""
-        found, entries, watch = await ledger.read(lambda rows: _one(rows, number))
+        (found, entries, watch), told = await ledger.read(lambda rows: (_one(rows, number), slack(rows)))
         if found is None:
             return _html(console.message_page("Not found", f"There is no incident inc-{number}."), status=404)
         config, now = ledger.world.config, ledger.clock.now()
         page = console.incident_page
-        return _html(await asyncio.to_thread(page, found, entries, watch, config, now, fragment=fragment))
+        return _html(await asyncio.to_thread(page, found, entries, watch, config, now, slack=told, fragment=fragment))
 
     @pages.get("/console/inc-{number:int}/live")
     async def follow(number: int) -> Response:
         """Tell when the incident's page has changed."""
 
-        def one(rows: Rows) -> tuple[Sequence[Incident], Watch]:
+        def one(rows: Rows) -> tuple[Sequence[Incident], Watch, str]:
             found = rows.incident(number)
-            return ((found,) if found else ()), rows.watch()
+            return ((found,) if found else ()), rows.watch(), slack(rows)
 
         return _stream(_stamps(ledger, live, one))
 
@@ -102,7 +111,7 @@ def _one(rows: Rows, number: int) -> tuple[Incident | None, Sequence[Written], W
 
 
 async def _stamps(
-    ledger: Ledger, live: Live, reading: Callable[[Rows], tuple[Sequence[Incident], Watch]]
+    ledger: Ledger, live: Live, reading: Callable[[Rows], tuple[Sequence[Incident], Watch, str]]
 ) -> AsyncIterator[ServerSentEvent]:
     """Yield the page's stamp at once, so that nothing between page and stream is missed, and whenever it is another."""
     last = ""

@@ -14,7 +14,7 @@ from bot import __version__
 from bot.ledger import Ledger
 from bot.ports import Tokens
 from bot.settings import Settings
-from bot.web import api, console, problems
+from bot.web import api, console, problems, public
 from bot.web.access import COOKIE, Access, hashed
 from bot.web.alertmanager import Credentials, Webhook
 from bot.web.live import Live
@@ -29,10 +29,14 @@ def build(
     live: Live,
     settings: Settings,
     slack: ASGIApp | None,
+    connected: bool,
     open_to_all: bool,
     lifespan: Lifespan,
 ) -> FastAPI:
-    """Return the ASGI app. `slack` answers `POST /slack/events`; None when Slack is not configured."""
+    """Return the ASGI app. `slack` answers `POST /slack/events`; None when Slack does not call us.
+
+    `connected` tells whether there is a Slack at all.
+    """
     web = FastAPI(title="Stopsign", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(web)
     web.router.routes.append(
@@ -44,8 +48,9 @@ def build(
         return person if person in ledger.world.config.team.people else None  # who left has no access any more
 
     access = Access(person_of, open_to_all=open_to_all)
-    web.include_router(api.router(ledger, access, tokens.stats))
-    web.include_router(console.router(ledger, live=live, allowed=access))
+    web.include_router(api.router(ledger, access, tokens.stats, connected=connected))
+    web.include_router(console.router(ledger, live=live, allowed=access, connected=connected))
+    web.include_router(public.router(ledger))
     _login(web, tokens)
     if slack is not None:
         web.mount("/slack", slack)

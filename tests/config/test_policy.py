@@ -53,6 +53,9 @@ def test_a_part_keeps_its_other_defaults(home: Any) -> None:
         ("proof_windows: 0", "proof_windows: must be a whole number from 1 to 1000"),
         ("postmortem_days: soon", "postmortem_days: must be a whole number"),
         ("incidents_channel: '#incidents'", "incidents_channel: must be a channel's name in lower case, without #"),
+        ("paging: {slack_groups: {sev1: ['@oncall']}}", "paging.slack_groups.sev1[0]: must be a user group's id"),
+        ("runbook_hosts: ['https://docs.example']", "runbook_hosts[0]: must be a host in lower case, without https://"),
+        ("archive_after: 0d", "archive_after: must be longer than 0"),
         ("country: Germany", "country: must be an ISO country code"),
         ("capture_windw: 1m", "capture_windw: is not known here: did you mean 'capture_window'?"),
         ("scale: 10", "scale: is not known here"),
@@ -63,3 +66,12 @@ def test_each_problem_has_its_line_and_a_remedy(home: Any, text: str, problem: s
     problems = home.write("policy.yaml", text + "\n").problems()
     assert len(problems) == 1
     assert problems[0].startswith(f"policy.yaml:1: {problem}")
+
+
+def test_groups_and_hosts_are_read(home: Any) -> None:
+    text = (
+        "runbook_hosts: [docs.example, 'wiki.example:8443']\npaging: {slack_groups: {sev-1: [S0123ABCD], SEV-2: []}}\n"
+    )
+    policy = home.write("policy.yaml", text).load().policy
+    assert policy.runbook_hosts == ("docs.example", "wiki.example:8443")
+    assert policy.paging.slack_groups == {Severity.SEV1: ("S0123ABCD",), Severity.SEV2: ()}

@@ -57,6 +57,7 @@ def world() -> Iterator[World]:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(content)
 
@@ -109,16 +110,21 @@ SIDECAR = "/stopsign/v1/node"
 
 def test_a_healthy_world_is_ok(doctor: Doctor, world: World) -> None:
     world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x1"]})
-    world.answers["/api/auth.test"] = (200, {"ok": True, "user": "stopsign", "team": "Office"})
+    world.answers["/api/auth.test"] = (200, {"ok": True, "user": "stopsign", "team": "Office", "team_id": "T1"})
+    room = {"id": "C1", "name": "incidents", "is_member": True}
+    world.answers["/api/conversations.list"] = (200, {"ok": True, "channels": [room]})
+    world.answers["/api/users.info"] = (200, {"ok": True, "user": {"id": "U001", "team_id": "T1"}})
     world.answers["/api/v1/query"] = (200, {"data": {"result": [{"metric": {"signer": "n1"}}]}})
     world.answers["/api/v1/rules"] = (200, {"data": {"groups": [{"rules": ALERTS}]}})
     found = doctor(
         slack_bot_token=SecretStr("x"),
-        slack_signing_secret=SecretStr("y"),
+        slack_signing_secret=SecretStr("8f742231b10e8888abcd99edd5c85a50"),
         slack_api_url=f"{world.url}/api/",
         prometheus_url=world.url,
     )
     assert one(found, "slack") == ("ok", "connected as stopsign to Office")
+    assert one(found, "slack #incidents")[0] == "ok"
+    assert one(found, "slack people") == ("ok", "all 2 accounts are active members of this workspace")
     assert one(found, "telemetry")[0] == "ok"
     assert one(found, "rules")[0] == "ok"
     assert one(found, "n1 signer") == ("ok", f"{world.url} answers and holds its 1 keys")
@@ -224,7 +230,14 @@ def test_nodes_and_rules_that_prometheus_lacks_fail(doctor: Doctor, world: World
 
 def test_the_webhook_must_be_guarded(doctor: Doctor) -> None:
     assert one(doctor(webhook_token=None), "webhook")[0] == "fail"
-    assert one(doctor(webhook_token=SecretStr("short")), "webhook")[0] == "warn"
+    short = {"webhook_token": None, "webhook_user": "am", "webhook_password": SecretStr("short")}
+    assert one(doctor(**short), "webhook")[0] == "warn"
+
+
+def test_an_open_address_without_tls_is_told(doctor: Doctor) -> None:
+    assert one(doctor(host="0.0.0.0"), "host")[0] == "warn"
+    assert "host" not in doctor(host="0.0.0.0", public_url="https://stop.example")
+    assert "host" not in doctor(host="127.0.0.1")
 
 
 def test_folder_key_and_database_are_looked_at(doctor: Doctor, tmp_path: Path) -> None:

@@ -96,11 +96,11 @@ def test_the_database_is_as_set_or_in_the_home_folder() -> None:
 
 def test_a_secret_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    path.write_text("s3cret\n")
+    path.write_text("s3cret-of-the-webhook\n")
     token = load({"STOPSIGN_WEBHOOK_TOKEN_FILE": str(path)}).webhook_token
     assert token is not None
-    assert token.get_secret_value() == "s3cret"
-    both = {"STOPSIGN_WEBHOOK_TOKEN": "a", "STOPSIGN_WEBHOOK_TOKEN_FILE": str(path)}
+    assert token.get_secret_value() == "s3cret-of-the-webhook"
+    both = {"STOPSIGN_WEBHOOK_TOKEN": "another-s3cret-of-it", "STOPSIGN_WEBHOOK_TOKEN_FILE": str(path)}
     assert problems(both) == ("STOPSIGN_WEBHOOK_TOKEN: is set twice, also as STOPSIGN_WEBHOOK_TOKEN_FILE: keep one",)
     path.write_text("\n")
     assert "is empty" in problems({"STOPSIGN_WEBHOOK_TOKEN_FILE": str(path)})[0]
@@ -126,6 +126,10 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
         ("STOPSIGN_COMMAND", "incident", "STOPSIGN_COMMAND: must be a slash command in lower case"),
         ("STOPSIGN_DATABASE_URL", "mysql://u:hunter2@h/d", "STOPSIGN_DATABASE_URL: must begin with sqlite:///"),
         ("STOPSIGN_WEBHOOK_USER", "am", "STOPSIGN_WEBHOOK_USER: is one half of a pair"),
+        ("STOPSIGN_HOST", "stopsign.example", "STOPSIGN_HOST: must be an IP address or localhost"),
+        ("STOPSIGN_HOST", "127.0.0.1:80", "STOPSIGN_HOST: must be an IP address or localhost"),
+        ("STOPSIGN_WEBHOOK_TOKEN", "hunter2", "STOPSIGN_WEBHOOK_TOKEN: has fewer than 16 characters"),
+        ("SLACK_APP_TOKEN", "hunter2", "SLACK_BOT_TOKEN: is not set, but SLACK_APP_TOKEN is"),
         ("SLACK_BOT_TOKEN", "hunter2", "SLACK_SIGNING_SECRET: is not set, but SLACK_BOT_TOKEN is"),
     ],
 )
@@ -149,3 +153,19 @@ def test_the_problems_of_pairs_are_told_at_once() -> None:
 
 def test_every_name_is_ours_or_slacks() -> None:
     assert all(name.startswith(("STOPSIGN_", "SLACK_")) for name in environment.variables())
+
+
+@pytest.mark.parametrize(
+    ("environ", "address", "loopback"),
+    [
+        ({}, "http://127.0.0.1:8970", True),
+        ({"STOPSIGN_HOST": "localhost"}, "http://localhost:8970", True),
+        ({"STOPSIGN_HOST": "0.0.0.0"}, "http://127.0.0.1:8970", False),
+        ({"STOPSIGN_HOST": "::"}, "http://[::1]:8970", False),
+        ({"STOPSIGN_HOST": "2001:db8::1"}, "http://[2001:db8::1]:8970", False),
+        ({"STOPSIGN_PUBLIC_URL": "https://stop.example/"}, "https://stop.example", True),
+    ],
+)
+def test_the_address_that_people_are_given(environ: dict[str, str], address: str, loopback: bool) -> None:
+    settings = load(environ)
+    assert (settings.address, settings.loopback) == (address, loopback)
