@@ -229,6 +229,10 @@ class Rows(Protocol):
         """Return incidents, newest first."""
         ...
 
+    def by_channel(self, channel: str) -> Incident | None:
+        """Return the incident whose channel this is, or None."""
+        ...
+
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents, resolved ones too, that hold a target stopped."""
         ...

@@ -21,6 +21,8 @@ LEASE = timedelta(seconds=30)
 AT_ONCE = 64
 TALK_AT_ONCE = 24
 """Of work that only talks: a chat service that swallows requests must never hold a place that a freeze needs."""
+GRACE = 3.0
+"""Seconds in which handlers may end by themselves when the worker closes."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 TRIES: Mapping[str, int] = {"slack.view": 1, "slack.respond": 3}
@@ -95,8 +97,10 @@ class Worker:
         if room <= 0 or not kinds:
             return 0
         claimed = await self._queue.claim(kinds, limit=room, lease=LEASE, incident=self._incident)
-        if self._closing:
-            return 0  # the leases run out; whoever works then takes them
+        if self._closing:  # whoever works next takes them at once; what an earlier try may have done stays counted
+            why = "the process ended before it began"
+            await asyncio.gather(*(self._queue.retry(work, at=work.due, error=why) for work in claimed))
+            return 0
         for work in claimed:
             task = asyncio.create_task(self._handle(work), name=work.key)
             running.add(task)
@@ -119,11 +123,11 @@ class Worker:
         return True
 
     async def close(self) -> None:
-        """Stop claiming; let running handlers end for a moment, then cancel them (their leases run out)."""
+        """Stop claiming; let running handlers end for a moment, then cancel them and give their work back."""
         self._closing = True
         self._woken.set()
         if running := self._running | self._talking:
-            _, pending = await asyncio.wait(running, timeout=3)
+            _, pending = await asyncio.wait(running, timeout=GRACE)
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
@@ -141,6 +145,10 @@ class Worker:
                 await self._bury(work, result.why)
             elif not await self._queue.finish(work, result):
                 log.warning("lost the lease of %s before its end: the outcome is another worker's", work.key)
+        except asyncio.CancelledError:
+            # Else a freeze would wait for the lease to run out, only because this process ends.
+            await self._queue.retry(work, at=self._clock.now(), error="the process ended meanwhile")
+            raise
         except Stale:
             log.warning("lost the lease of %s", work.key)
         except ChatLater as later:

@@ -37,7 +37,6 @@ class Act:
     user: str
     workspace: str = ""
     channel: str = ""
-    channel_name: str = ""
     response_url: str = ""
     what: str = ""
     """The command or the button, for the record of who was turned away."""
@@ -52,7 +51,6 @@ def act_of(body: Mapping[str, Any]) -> Act:
         user=str(body.get("user_id") or user.get("id") or ""),
         workspace=str(user.get("team_id") or body.get("team_id") or (body.get("team") or {}).get("id") or ""),
         channel=str(body.get("channel_id") or channel.get("id") or ""),
-        channel_name=str(body.get("channel_name") or channel.get("name") or ""),
         response_url=str(body.get("response_url") or ""),
         what=str(body.get("command") or body.get("callback_id") or _first(body.get("actions")) or body.get("type")),
     )
@@ -96,7 +94,7 @@ class Front:
     async def scene(self, act: Act) -> Scene:
         """Return what a command typed here may refer to."""
         inventory = self.ledger.world.config.inventory
-        here = await self.places.incident_of(act.channel, act.channel_name)
+        here = await self.places.incident_of(act.channel)
         live = await self.ledger.read(lambda rows: tuple(i.number for i in rows.incidents(live_only=True, limit=50)))
         team = self.ledger.world.config.team
         avs, nodes = tuple(inventory.avs), tuple(inventory.nodes)
@@ -128,7 +126,7 @@ class Front:
 
     async def _turn_away(self, act: Act, why: str) -> None:
         try:
-            number = await self.places.incident_of(act.channel, act.channel_name)
+            number = await self.places.incident_of(act.channel)
             command = people.TurnAway(by=BOT, incident=number, account=act.user, command=act.what, reason=why)
             await self.ledger.decide(people.turn_away, command)
         except StopsignError:
@@ -175,7 +173,7 @@ class Front:
     async def pin(self, caller: Caller, ts: str) -> Answer:
         """Have one message written into the timeline of the channel's incident, with its files as evidence."""
         act = caller.act
-        number = await self.places.incident_of(act.channel, act.channel_name)
+        number = await self.places.incident_of(act.channel)
         if number is None:
             raise Invalid("This channel belongs to no incident: messages of an incident's channel can be kept.")
         await self.pinned(act.channel, ts, act.user, act.workspace)
@@ -191,9 +189,12 @@ class Front:
         channel, now = str(event.get("channel") or ""), event.get("message") or {}
         was = event.get("previous_message") or {}
         ts = str(event.get("deleted_ts") or now.get("ts") or was.get("ts") or "")
+        me = self._directory.known_self
+        if me is not None and (now or was).get("user") == me.user:
+            return  # our own header, each second
         number = await self.places.incident_of(channel)
-        source = f"slack:{channel}/{ts}"
-        if number is None or not await self.ledger.read(lambda rows: people.noted(rows.entries(number), source)):
+        incident = await self.places.get(number) if number is not None else None
+        if incident is None or f"slack:{channel}/{ts}" not in incident.noted:
             return
         gone = event.get("subtype") == "message_deleted" or now.get("subtype") == "tombstone"
         text = None if gone else str(now.get("text") or "")

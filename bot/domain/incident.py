@@ -176,6 +176,8 @@ class Incident:
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     highest: Mapping[str, int] = field(default_factory=dict)
     items: int = 0
+    noted: tuple[str, ...] = ()
+    """The messages that notes were taken from (`slack:C1/1.2`)."""
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     told_at: Mapping[str, datetime] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
@@ -309,6 +311,10 @@ def _acknowledged(i: Incident, e: j.Acknowledged, w: j.Written) -> Incident:
     if i.acknowledged_at:
         return replace(i, pages=pages)
     return replace(i, pages=pages, acknowledged_at=w.at, acknowledged_by=e.person)
+
+
+def _note(i: Incident, e: j.NoteAdded, w: j.Written) -> Incident:
+    return replace(i, noted=_more(i.noted, (e.source,))) if "/" in e.source else i
 
 
 def _contained(i: Incident, e: j.Contained, w: j.Written) -> Incident:
@@ -534,6 +540,7 @@ _CHANGES: Mapping[type[j.Entry], Callable[[Incident, Any, j.Written], Incident]]
     j.AlertsJoined: _joined,
     j.SeverityChanged: _severity,
     j.Acknowledged: _acknowledged,
+    j.NoteAdded: _note,
     j.Contained: _contained,
     j.Reopened: _reopened,
     j.Resolved: _resolved,

@@ -23,6 +23,7 @@ class IncidentRow(SQLModel, table=True):
     severity: int
     live: bool
     holding: bool = False
+    channel: str | None = Field(default=None, index=True)
     body: str = Field(sa_column=Column(Text, nullable=False))
 
 

@@ -27,6 +27,9 @@ SETTING: Table = SettingRow.__table__  # type: ignore[attr-defined]
 _INCIDENT = select(INCIDENT.c.body).where(INCIDENT.c.id == bindparam("number"))
 _LIVE = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key"), INCIDENT.c.live)
 _LATEST = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key")).order_by(INCIDENT.c.id.desc()).limit(1)
+_BY_CHANNEL = (
+    select(INCIDENT.c.body).where(INCIDENT.c.channel == bindparam("channel")).order_by(INCIDENT.c.id.desc()).limit(1)
+)
 _HOLDING = select(INCIDENT.c.body).where(INCIDENT.c.holding)
 _WATCH = select(SETTING.c.value).where(SETTING.c.name == "watch")
 _EPISODES = select(
@@ -95,6 +98,10 @@ class Transaction:
         if live_only:
             query = query.where(INCIDENT.c.live)
         return tuple(codec.load_incident(row.body) for row in self._do(query))
+
+    def by_channel(self, channel: str) -> Incident | None:
+        """Return the incident whose channel this is."""
+        return self._one(_BY_CHANNEL, channel=channel)
 
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents that hold a target stopped."""
@@ -177,6 +184,7 @@ class Transaction:
             "severity": incident.severity.value,
             "live": incident.status.live,
             "holding": bool(incident.touched),
+            "channel": incident.channel,
             "body": codec.dump(incident),
         }
         self._do(_SAVE_INCIDENT, row)

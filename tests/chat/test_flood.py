@@ -29,7 +29,7 @@ from bot.domain.work import Done, Result, Todo, Work
 from bot.flows import answer, intake, outcomes, people, record
 from bot.practice.workspace.limits import BLOCKS_MAX, BLOCKS_TEXT_MAX, UPDATE_TEXT_MAX, text_length
 from bot.practice.workspace.rates import Rates
-from bot.worker import Handler, Worker
+from bot.worker import LEASE, Handler, Worker
 from tests.chat.conftest import Stage
 from tests.fakes import FrozenClock
 
@@ -224,12 +224,12 @@ async def test_while_slack_swallows_everything_a_step_still_runs_at_once_and_lat
         return Done()
 
     numbers = [i.number for i in await several(stage, PLACES + 1)]
+    await quiet(stage)
     async with also(stage, "step.practice", step):
-        await quiet(stage)
         before = len(await stage.hands.calls())
         await stage.hands.fail(BLACK_HOLE)
         await burst(stage, numbers, 200)
-        await _all_talk_is_stuck(stage)
+        await _all_talk_is_stuck(stage, PLACES)
         delays = []
         for n in range(4):
             asked = time.monotonic()
@@ -247,16 +247,31 @@ async def test_while_slack_swallows_everything_a_step_still_runs_at_once_and_lat
     assert await nothing_lost_or_doubled(stage, numbers) == 200
 
 
-async def _all_talk_is_stuck(stage: Stage) -> None:
-    """Wait until every place for talk is taken by a request that gets no answer."""
+async def _all_talk_is_stuck(stage: Stage, places: int) -> None:
+    """Wait until so many places for talk are taken by requests that get no answer."""
     query = text("SELECT count(*) FROM work WHERE state = 'ready' AND lease_until > :now")
 
     def held(rows: Any) -> int:
         return int(rows._do(query, {"now": time.time()}).scalar())
 
     async with asyncio.timeout(5):
-        while await stage.room.ledger.read(held) < PLACES:
+        while await stage.room.ledger.read(held) < places:
             await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_ends_gives_back_what_it_holds_and_the_next_one_goes_on_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.worker.GRACE", 0.1)
+    numbers = [i.number for i in await several(stage, 3)]
+    await quiet(stage)
+    await stage.hands.fail(BLACK_HOLE)
+    await burst(stage, numbers, 9)
+    await _all_talk_is_stuck(stage, 3)
+    async with also(stage, "step.practice", lambda _: asyncio.sleep(0, Done())):  # the first worker ends here
+        await stage.hands.fail()
+        await quiet(stage, within=LEASE.total_seconds() / 2)
+    assert await nothing_lost_or_doubled(stage, numbers) == 9
 
 
 @pytest.mark.parametrize(
@@ -278,6 +293,7 @@ async def test_after_seconds_of_trouble_everything_is_told_once_and_in_order(
     stage: Stage, rules: Sequence[Mapping[str, object]]
 ) -> None:
     numbers = [i.number for i in await several(stage, 5)]
+    await quiet(stage)
     began = time.time()
     await stage.hands.fail(*rules)
     for _ in range(6):
