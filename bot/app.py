@@ -258,8 +258,7 @@ async def running(app: App) -> AsyncIterator[Worker]:
             await socket.stop()  # while what it takes in can still be stored
         ticks.shutdown(wait=False)
         await worker.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)  # it ends by itself, once what it claimed is given back
         await app.sequence()
         await close(app)
 

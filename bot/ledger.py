@@ -49,7 +49,7 @@ class Ledger:
             return answer
 
         try:
-            return await self._store.write(act)
+            return await self._store.write(act, soon=command.soon or not command.by.is_bot)
         except Refused as refusal:
             await self._note_refusal(command, refusal)
             raise

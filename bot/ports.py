@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from bot.domain.incident import Incident
 from bot.domain.inventory import Capability, Endpoint, Node
-from bot.domain.journal import Written
+from bot.domain.journal import EvidenceKept, Written
 from bot.domain.target import Effect, Release, Reply, Sample
 from bot.domain.watch import Watch
 from bot.domain.work import Backlog, Result, Todo, Work
@@ -253,6 +253,14 @@ class Rows(Protocol):
         """Return a stream's whole journal in order."""
         ...
 
+    def entry(self, incident: int | None, n: int) -> Written | None:
+        """Return one entry of a stream, or None."""
+        ...
+
+    def kept(self, incident: int, sha256: str) -> tuple[EvidenceKept, ...]:
+        """Return the evidence items of an incident that have this content."""
+        ...
+
     def alerts(self, incident: int) -> tuple[Mapping[str, object], ...]:
         """Return the alert bodies of an incident as received, oldest first."""
         ...
@@ -279,8 +287,11 @@ class Rows(Protocol):
 class Store(Protocol):
     """The database: short transactions off the event loop."""
 
-    async def write(self, act: Callable[[Rows], T]) -> T:
-        """Run `act` in one transaction and commit; raises NotCommitted when the database could not."""
+    async def write(self, act: Callable[[Rows], T], *, soon: bool = False) -> T:
+        """Run `act` in one transaction and commit; raises NotCommitted when the database could not.
+
+        `soon` overtakes what nobody waits for.
+        """
         ...
 
     async def read(self, act: Callable[[Rows], T]) -> T:

@@ -23,6 +23,8 @@ TALK_AT_ONCE = 24
 """Of work that only talks: a chat service that swallows requests must never hold a place that a freeze needs."""
 GRACE = 3.0
 """Seconds in which handlers may end by themselves when the worker closes."""
+A_PASS = 2
+"""So many handlers begin in one pass of the event loop: sixty at once would stall people's acts for a moment."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 TRIES: Mapping[str, int] = {"slack.view": 1, "slack.respond": 3}
@@ -53,6 +55,7 @@ class Worker:
         self._incident = incident
         self._running: set[asyncio.Task[None]] = set()
         self._talking: set[asyncio.Task[None]] = set()
+        self._pass = asyncio.Semaphore(A_PASS)
         self._talk = tuple(kind for kind in handlers if talks(kind))
         self._acts = tuple(kind for kind in handlers if not talks(kind))
         self._woken = asyncio.Event()
@@ -138,6 +141,8 @@ class Worker:
         self._woken.set()
 
     async def _handle(self, work: Work) -> None:
+        async with self._pass:
+            await asyncio.sleep(0)
         beat = asyncio.create_task(self._heartbeat(work))
         try:
             result = await self._handlers[work.kind](work)

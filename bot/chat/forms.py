@@ -135,7 +135,7 @@ class Forms:
             prompt=prompt or None,
         )
         incident = await self._ledger.decide(status.give, command)
-        return say(f"📣 The {given[actions.AUDIENCE]} status of {incident.id} is stored and shared.")
+        return say(f"📣 The {status.SPOKEN[given[actions.AUDIENCE]]} status of {incident.id} is stored and shared.")
 
     async def _resolve(self, caller: Caller, number: int, prompt: str, given: views.Filled) -> Answer:
         owner = given[actions.OWNER] or None

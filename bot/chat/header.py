@@ -132,9 +132,9 @@ def _clocks(incident: Incident, config: Config, now: datetime) -> list[Json]:
     for audience in status.AUDIENCES:
         late = [p for p in open_prompts(incident) if p.audience == audience]
         if late:
-            words.append(f"❗ {audience} status due since {kit.date(late[0].due_at)}")
+            words.append(f"❗ {status.SPOKEN[audience]} status due since {kit.date(late[0].due_at)}")
         elif due := next_due(incident, config, audience, now):
-            words.append(f"⏰ next {audience} status {kit.date(due)}")
+            words.append(f"⏰ next {status.SPOKEN[audience]} status {kit.date(due)}")
     if incident.opened_at:
         words.append(f"opened {kit.date(incident.opened_at)}")
     return [kit.context(" · ".join(words))] if words else []

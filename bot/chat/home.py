@@ -9,13 +9,14 @@ from bot.chat import actions, buttons, kit, targets
 from bot.chat.header import COLOURS, STANDING, name_of, open_prompts
 from bot.chat.kit import Json, Part
 from bot.chat.seals import Seals
-from bot.chat.words import clean, escape, said
+from bot.chat.words import clean, said
 from bot.domain.config import Config
 from bot.domain.incident import Approval, Incident
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.domain.team import HOURS_A_WEEK, Person, Team
 from bot.domain.watch import Watch
+from bot.flows import status
 from bot.flows.rules import POWER
 from bot.render.words import duration
 
@@ -44,7 +45,7 @@ def home(
     blocks = [
         kit.header(_title(live)),
         *_halted(watch, config, now, seals),
-        *([kit.context(f"◷ {escape(behind)}")] if behind else []),
+        *([kit.context(f"◷ {said(behind, 500)}")] if behind else []),
         *_mine(person, incidents, config, now, seals),
         *_anybodys(person, live, config, seals),
         *_open(person, live, config, now),
@@ -106,7 +107,7 @@ def _mine(person: Person, incidents: Iterable[Incident], config: Config, now: da
     for incident, prompt in owed[:PROMPTS]:
         action = f"{actions.STATUS_FORM}:{incident.number}.{prompt.id}"
         row = buttons.plain(action, "Give status", seals, str(incident.number), prompt.id, style="primary")
-        what = f"The {prompt.audience} status of {incident.id} is due since "
+        what = f"The {status.SPOKEN[prompt.audience]} status of {incident.id} is due since "
         blocks += [kit.rich(["❗ ", kit.bold(what), kit.moment(prompt.due_at)]), kit.actions(row)]
     return [kit.header("Waits for you"), *blocks] if blocks else []
 

@@ -163,7 +163,7 @@ class Orders:
             by=caller.by, incident=order.incident or 0, text=order.text, audience=order.audience
         )
         incident = await self._ledger.decide(status.give, command)
-        return say(f"📣 The {order.audience} status of {incident.id} is stored and shared.")
+        return say(f"📣 The {status.SPOKEN[order.audience]} status of {incident.id} is stored and shared.")
 
     async def _step(self, caller: Caller, order: Order) -> Answer:
         assert order.verb is not None  # the parser sees to it

@@ -51,8 +51,7 @@ class Desk:
     async def written(self, work: Work, stream: int | None) -> Written | None:
         """Return the journal entry that a work is about."""
         n = int(work.body["n"])
-        entries = await self.ledger.read(lambda rows: rows.entries(stream))
-        return next((written for written in entries if written.n == n), None)
+        return await self.ledger.read(lambda rows: rows.entry(stream, n))
 
     async def note(self, work: Work, entry: Entry) -> Incident:
         """Enter what was done into the incident's journal, while the work is ours."""

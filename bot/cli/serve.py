@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -35,6 +36,8 @@ def serve() -> None:
             [f"the database is at schema {current or 'none'}, this program needs {newest}: run `stopsign migrate`"]
         )
     free_or_raise(chosen.host, chosen.port)
+    # The event loop takes turns with the writer's thread: at 5 ms a turn, people's acts would wait in a big freeze.
+    sys.setswitchinterval(0.001)
     uvicorn.run(
         web(stopsign),
         host=chosen.host,

@@ -11,7 +11,7 @@ from bot.domain import watch as watches
 from bot.domain.authority import Actor, Power
 from bot.domain.config import Config
 from bot.domain.incident import Incident
-from bot.domain.journal import Entry, Written
+from bot.domain.journal import Entry, EvidenceKept, Written
 from bot.domain.watch import Watch
 from bot.domain.work import Todo
 from bot.errors import NotFound, Refused
@@ -27,6 +27,8 @@ class Command:
 
     by: Actor
     needs: ClassVar[Power | None] = None
+    soon: ClassVar[bool] = False
+    """True when it overtakes what nobody waits for even though the bot itself gives it."""
 
     def power(self) -> Power | None:
         """Return the power that giving this very command takes."""
@@ -103,6 +105,10 @@ class Book:
     def journal(self, number: int) -> tuple[Written, ...]:
         """Return an incident's journal as committed before this transaction."""
         return self._rows.entries(number)
+
+    def kept(self, number: int, sha256: str) -> tuple[EvidenceKept, ...]:
+        """Return an incident's evidence items with this content, as committed before this transaction."""
+        return self._rows.kept(number, sha256)
 
     def unguessable(self) -> str:
         """Return a fresh id that nobody can guess."""

@@ -28,6 +28,7 @@ AT_ONCE = 500
 class Receive(Command):
     """A notification arrived."""
 
+    soon: ClassVar[bool] = True
     notification: Notification
 
 

@@ -34,9 +34,8 @@ class Keep(Command):
 def keep(book: Book, command: Keep) -> str:
     """Enter an item into custody; return its id (`ev-7-3`). The same content from the same place is one item."""
     incident = book.incident(command.incident)
-    for written in book.journal(incident.number):
-        e = written.entry
-        if isinstance(e, j.EvidenceKept) and (e.sha256, e.what, e.node) == (command.sha256, command.what, command.node):
+    for e in book.kept(incident.number, command.sha256):
+        if (e.what, e.node) == (command.what, command.node):
             return e.item
     item = f"ev-{incident.number}-{incident.items + 1}"
     evidence_lead = incident.roles.get(Role.EVIDENCE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
@@ -204,6 +205,7 @@ def plan(
 class Begin(Command):
     """The worker is about to send a step's requests."""
 
+    soon: ClassVar[bool] = True
     incident: int
     step: str
 

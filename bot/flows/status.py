@@ -20,8 +20,8 @@ INTERNAL = "internal"
 STAKEHOLDERS = "stakeholders"
 PUBLIC = "public"
 AUDIENCES = (INTERNAL, STAKEHOLDERS, PUBLIC)
-OWED = (INTERNAL, STAKEHOLDERS)
-"""Who is owed a status by the clock; the public hears when a person decides so."""
+SPOKEN = {INTERNAL: "internal", STAKEHOLDERS: "stakeholder", PUBLIC: "public"}
+"""How each is called before the word status."""
 
 
 def cadence_of(policy: Policy, severity: Severity, audience: str) -> Cadence | None:

@@ -14,6 +14,8 @@ from bot.ledger import Ledger
 
 FLUSH = 0.1
 AT_ONCE = 256
+A_PASS = 4
+"""So many requests begin in one pass of the event loop: all at once would stall everybody else for a second."""
 
 STATES = {
     Answer.ACKNOWLEDGED: State.ACKNOWLEDGED,
@@ -50,13 +52,15 @@ async def run_step(ledger: Ledger, work: Work, act: Act) -> Result:
 
 
 async def _fan_out(ledger: Ledger, work: Work, go: respond.Go, act: Act) -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate, turn = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(A_PASS)
     playbook = ledger.world.config.playbooks.get(go.incident.playbook)
     planned = playbook.step(go.step.verb) if playbook else None
     limit = planned.timeout.total_seconds() if planned else None
 
     async def one(node: str) -> TargetReport:
         async with gate:
+            async with turn:
+                await asyncio.sleep(0)
             outcome = await guarded(act, go, node, limit=limit)
         return TargetReport(
             node=node, state=outcome.state, detail=outcome.detail, item=outcome.item, already=outcome.already

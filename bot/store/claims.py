@@ -49,7 +49,7 @@ class Claims:
         def act(connection: Connection) -> tuple[Work, ...]:
             return tuple(_work(row) for row in connection.execute(_CLAIM, values))
 
-        found = await self._writer.do(act)
+        found = await self._writer.do(act, soon=True)
         return tuple(sorted(found, key=lambda work: (work.due, work.id)))
 
     async def finish(self, work: Work, result: Result) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 
 from bot.errors import Misconfigured, NotCommitted
 from bot.ports import Rows
-from bot.store.transaction import Transaction
+from bot.store.transaction import Changed, Transaction
 from bot.store.writer import Writer
 
 T = TypeVar("T")
+READERS = 4
+"""Threads that read, and connections: what is slow elsewhere (the vault's disk) never keeps a reader waiting."""
 
 
 def connect(url: str) -> Engine:
@@ -30,7 +33,7 @@ def connect(url: str) -> Engine:
         raise Misconfigured(
             [f"STOPSIGN_DATABASE_URL: only sqlite:///PATH is supported by this version, not {url.split(':')[0]}:"]
         )
-    engine = create_engine(url, connect_args={"timeout": 5, "check_same_thread": False}, pool_size=4)
+    engine = create_engine(url, connect_args={"timeout": 5, "check_same_thread": False}, pool_size=READERS + 1)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -54,7 +57,9 @@ class Database:
         self._now = now
         self._salt = salt
         self._listeners: list[Callable[[], None]] = []
-        self.writer = Writer(engine, committed=self._committed)
+        self._changed = Changed()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="stopsign-reader")
+        self.writer = Writer(engine, committed=self._committed, batch=self._changed)
 
     def start(self) -> None:
         """Start the writer."""
@@ -63,15 +68,23 @@ class Database:
     def stop(self) -> None:
         """Finish what was asked for and close all connections."""
         self.writer.stop()
+        self._readers.shutdown()
         self.engine.dispose()
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after each commit; it must be quick and thread-safe."""
         self._listeners.append(listener)
 
-    async def write(self, act: Callable[[Rows], T]) -> T:
-        """Run `act` in one transaction and commit."""
-        return await self.writer.do(lambda connection: act(Transaction(connection, now=self._now, salt=self._salt)))
+    async def write(self, act: Callable[[Rows], T], *, soon: bool = False) -> T:
+        """Run `act` in one transaction and commit; `soon` when somebody waits for it."""
+
+        def run(connection: Connection) -> T:
+            transaction = Transaction(connection, now=self._now, salt=self._salt, changed=self._changed)
+            value = act(transaction)
+            transaction.settle()
+            return value
+
+        return await self.writer.do(run, soon=soon)
 
     async def read(self, act: Callable[[Rows], T]) -> T:
         """Run `act` on a consistent reading, in a thread of its own."""
@@ -87,7 +100,7 @@ class Database:
             except OperationalError as error:
                 raise NotCommitted(f"the database does not answer ({error.orig})") from error
 
-        return await asyncio.to_thread(run)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     def _committed(self) -> None:
         for listener in self._listeners:

@@ -15,6 +15,7 @@ from bot.domain.work import Backlog, Todo, Work
 from bot.ports import Episode, Stood
 from bot.store import codec
 from bot.store.tables import AlertRow, IncidentRow, JournalRow, SettingRow, WorkRow
+from bot.store.writer import Batch
 
 CHUNK = 400
 INCIDENT: Table = IncidentRow.__table__  # type: ignore[attr-defined]
@@ -48,6 +49,16 @@ _OLDEST = (
     .order_by(WORK.c.since, WORK.c.id)
     .limit(1)
 )
+_ENTRY = select(JOURNAL).where(JOURNAL.c.incident == bindparam("stream"), JOURNAL.c.n == bindparam("n"))
+_KEPT = (
+    select(JOURNAL.c.kind, JOURNAL.c.body)
+    .where(
+        JOURNAL.c.incident == bindparam("stream"),
+        JOURNAL.c.kind == "EvidenceKept",
+        func.instr(JOURNAL.c.body, bindparam("sha")) > 0,
+    )
+    .order_by(JOURNAL.c.n)
+)
 _OUTCOME = select(WORK.c.state, WORK.c.outcome).where(WORK.c.key == bindparam("key"))
 _HELD = select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == bindparam("work"))
 _NEW_INCIDENT = upsert(INCIDENT)
@@ -70,42 +81,88 @@ _MERGE_WORK = (
 )
 
 
-class Transaction:
-    """The tables inside one open transaction on `connection`. `salt` draws 32 random bytes."""
+class Changed(Batch):
+    """The incidents that a batch of decisions changed: each is written once, when the batch ends, not once a decision.
 
-    def __init__(self, connection: Connection, *, now: Callable[[], datetime], salt: Callable[[], bytes]) -> None:
+    An incident of a thousand targets is half a megabyte.
+    """
+
+    def __init__(self) -> None:
+        self.incidents: dict[int, Incident] = {}
+
+    def flush(self, connection: Connection) -> None:
+        """Write each of them."""
+        for incident in self.incidents.values():
+            connection.execute(_SAVE_INCIDENT, _incident_row(incident))
+        self.incidents.clear()
+
+    def forget(self) -> None:
+        """Drop them."""
+        self.incidents.clear()
+
+
+class Transaction:
+    """The tables inside one open transaction on `connection`. `salt` draws 32 random bytes.
+
+    `changed` has what other decisions of the same batch changed and is not written yet; what this one changes joins it
+    in `settle`, so that a decision that fails leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        now: Callable[[], datetime],
+        salt: Callable[[], bytes],
+        changed: Changed | None = None,
+    ) -> None:
         self._do = connection.execute
         self._now = now
         self._salt = salt
+        self._changed = changed or Changed()
+        self._ours: dict[int, Incident] = {}
+
+    def settle(self) -> None:
+        """Let what this decision changed stand for the rest of the batch."""
+        self._changed.incidents.update(self._ours)
+
+    @property
+    def _unwritten(self) -> dict[int, Incident]:
+        return self._changed.incidents | self._ours
 
     # ---- reading
 
     def incident(self, number: int) -> Incident | None:
         """Return an incident; on SQLite the writer's transaction is the lock."""
-        return self._one(_INCIDENT, number=number)
+        return self._unwritten.get(number) or self._one(_INCIDENT, number=number)
 
     def live(self, key: str) -> Incident | None:
         """Return the open or contained incident with a correlation key."""
-        return self._one(_LIVE, key=key)
+        return self._first(lambda i: i.key == key and i.status.live, _LIVE, key=key)
 
     def latest(self, key: str) -> Incident | None:
-        """Return the newest incident with a correlation key."""
-        return self._one(_LATEST, key=key)
+        """Return the newest incident with a correlation key, which never changes."""
+        found = self._one(_LATEST, key=key)
+        return self._unwritten.get(found.number, found) if found else None
 
     def incidents(self, *, live_only: bool, limit: int) -> tuple[Incident, ...]:
         """Return incidents, newest first."""
         query = select(INCIDENT.c.body).order_by(INCIDENT.c.id.desc()).limit(limit)
         if live_only:
             query = query.where(INCIDENT.c.live)
-        return tuple(codec.load_incident(row.body) for row in self._do(query))
+        found = {i.number: i for i in (codec.load_incident(row.body) for row in self._do(query))}
+        found |= {n: i for n, i in self._unwritten.items() if n in found or (live_only and i.status.live)}
+        shown = [i for i in found.values() if i.status.live or not live_only]
+        return tuple(sorted(shown, key=lambda i: -i.number)[:limit])
 
     def by_channel(self, channel: str) -> Incident | None:
         """Return the incident whose channel this is."""
-        return self._one(_BY_CHANNEL, channel=channel)
+        return self._first(lambda i: i.channel == channel, _BY_CHANNEL, channel=channel)
 
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents that hold a target stopped."""
-        return tuple(codec.load_incident(row.body) for row in self._do(_HOLDING))
+        found = {i.number: i for i in (codec.load_incident(row.body) for row in self._do(_HOLDING))} | self._unwritten
+        return tuple(i for _, i in sorted(found.items()) if i.touched)
 
     def new_number(self) -> int:
         """Return the number of the next incident."""
@@ -131,6 +188,16 @@ class Transaction:
         """Return a stream's journal in order."""
         rows = self._do(_ENTRIES, {"stream": incident or 0})
         return tuple(codec.written_of(row) for row in rows)
+
+    def entry(self, incident: int | None, n: int) -> j.Written | None:
+        """Return one entry of a stream."""
+        row = self._do(_ENTRY, {"stream": incident or 0, "n": n}).one_or_none()
+        return codec.written_of(row) if row else None
+
+    def kept(self, incident: int, sha256: str) -> tuple[j.EvidenceKept, ...]:
+        """Return the items of an incident with this content."""
+        rows = self._do(_KEPT, {"stream": incident, "sha": f'"{sha256}"'})
+        return tuple(e for row in rows if isinstance(e := codec.entry_of(row.kind, row.body), j.EvidenceKept))
 
     def alerts(self, incident: int) -> tuple[Mapping[str, object], ...]:
         """Return an incident's alert episodes as received, in order of their beginning."""
@@ -164,8 +231,11 @@ class Transaction:
         self, incidents: Sequence[Incident], watch: Watch | None, entries: Sequence[j.Written], todo: Sequence[Todo]
     ) -> None:
         """Store everything that a decision changed."""
+        opened = {w.incident for w in entries if isinstance(w.entry, j.IncidentOpened)}
         for incident in incidents:
-            self._save_incident(incident)
+            self._ours[incident.number] = incident
+            if incident.number in opened:  # what refers to it needs its row now
+                self._do(_SAVE_INCIDENT, _incident_row(incident))
         if watch is not None:
             self._do(_set("watch", codec.dump(watch)))
         if entries:
@@ -174,20 +244,6 @@ class Transaction:
             if isinstance(written.entry, j.AlertsJoined) and written.incident:
                 self._save_alerts(written.incident, written.entry)
         self._enqueue(todo)
-
-    def _save_incident(self, incident: Incident) -> None:
-        row = {
-            "id": incident.number,
-            "version": incident.version,
-            "key": incident.key,
-            "status": incident.status.value,
-            "severity": incident.severity.value,
-            "live": incident.status.live,
-            "holding": bool(incident.touched),
-            "channel": incident.channel,
-            "body": codec.dump(incident),
-        }
-        self._do(_SAVE_INCIDENT, row)
 
     def _save_alerts(self, incident: int, joined: j.AlertsJoined) -> None:
         fresh = [alert for alert in joined.alerts if alert.change != "resolved"]
@@ -214,9 +270,31 @@ class Transaction:
         if plain:
             self._do(_NEW_WORK, plain)
 
+    def _first(self, fits: Callable[[Incident], bool], query: Any, **values: Any) -> Incident | None:
+        """Return the incident that fits, by what is not written yet, else by the table."""
+        unwritten = self._unwritten
+        if (ours := next((i for i in unwritten.values() if fits(i)), None)) is not None:
+            return ours
+        found = self._one(query, **values)
+        return None if found is None or found.number in unwritten else found
+
     def _one(self, query: Any, **values: Any) -> Incident | None:
         body = self._do(query, values).scalar()
         return codec.load_incident(body) if body else None
+
+
+def _incident_row(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.number,
+        "version": incident.version,
+        "key": incident.key,
+        "status": incident.status.value,
+        "severity": incident.severity.value,
+        "live": incident.status.live,
+        "holding": bool(incident.touched),
+        "channel": incident.channel,
+        "body": codec.dump(incident),
+    }
 
 
 def _set(name: str, value: str) -> Any:

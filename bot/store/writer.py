@@ -5,11 +5,13 @@ Acts that arrive while one commit is under way are run together, each in its own
 """
 
 import asyncio
+import itertools
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -18,16 +20,43 @@ from sqlalchemy.exc import DBAPIError
 from bot.errors import NotCommitted
 
 T = TypeVar("T")
-MOST_IN_A_BATCH = 64
+MOST_IN_A_BATCH = 24
+"""More would save a little, and let everybody wait for all of it."""
+_SOON, _LATER, _END = 0, 1, 2
+
+
+class Batch:
+    """What the acts of one batch hold back, to be written once when it ends."""
+
+    def flush(self, connection: Connection) -> None:
+        """Write it."""
+
+    def forget(self) -> None:
+        """Drop it: nothing of the batch is stored."""
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class _Asked:
+    """One act in the inbox, in the order in which they are run."""
+
+    rank: int
+    turn: int
+    act: Callable[[Connection], Any] = field(compare=False, default=lambda connection: None)
+    future: Future[Any] = field(compare=False, default_factory=Future)
 
 
 class Writer:
-    """Runs acts on one connection of `engine`, in order of arrival. `committed` is called after each commit."""
+    """Runs acts on one connection of `engine`: those that somebody waits for first, each kind in order of arrival.
 
-    def __init__(self, engine: Engine, *, committed: Callable[[], None]) -> None:
+    `committed` is called after each commit; what `batch` holds back is written before it.
+    """
+
+    def __init__(self, engine: Engine, *, committed: Callable[[], None], batch: Batch | None = None) -> None:
         self._engine = engine
         self._committed = committed
-        self._inbox: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._batch = batch or Batch()
+        self._inbox: queue.PriorityQueue[_Asked] = queue.PriorityQueue()
+        self._turn = itertools.count()
         self._thread = threading.Thread(target=self._run, name="stopsign-writer", daemon=True)
 
     def start(self) -> None:
@@ -36,36 +65,29 @@ class Writer:
 
     def stop(self) -> None:
         """Finish what was asked for, then end the thread."""
-        self._inbox.put(None)
+        self._inbox.put(_Asked(rank=_END, turn=next(self._turn)))
         self._thread.join(timeout=30)
 
-    async def do(self, act: Callable[[Connection], T]) -> T:
-        """Run `act` in a transaction; return its value after the commit.
+    async def do(self, act: Callable[[Connection], T], *, soon: bool = False) -> T:
+        """Run `act` in a transaction; return its value after the commit. `soon` overtakes what nobody looks at.
 
         Raises:
             NotCommitted: the database could not begin or commit; nothing was stored.
             Exception: whatever `act` raised; nothing of it was stored.
         """
         future: Future[T] = Future()
-        self._inbox.put((act, future))
+        self._inbox.put(_Asked(rank=_SOON if soon else _LATER, turn=next(self._turn), act=act, future=future))
         return await asyncio.wrap_future(future)
 
     def _run(self) -> None:
         while True:
-            first = self._inbox.get()
-            if first is None:
-                return
-            batch = [first]
-            ending = False
-            while len(batch) < MOST_IN_A_BATCH and not self._inbox.empty():
-                more = self._inbox.get()
-                if more is None:
-                    ending = True
-                    break
-                batch.append(more)
+            asked = [self._inbox.get()]
+            while len(asked) < MOST_IN_A_BATCH and not self._inbox.empty() and asked[-1].rank != _END:
+                asked.append(self._inbox.get())
             # Who has stopped waiting before we began gets nothing done; from here on nobody can stop waiting.
-            self._commit([(act, future) for act, future in batch if future.set_running_or_notify_cancel()])
-            if ending:
+            batch = [(a.act, a.future) for a in asked if a.rank != _END and a.future.set_running_or_notify_cancel()]
+            self._commit(batch)
+            if asked[-1].rank == _END:
                 return
 
     def _commit(self, batch: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
@@ -85,8 +107,10 @@ class Writer:
                         failures.append((future, error))
                     except Exception as error:  # noqa: BLE001 - the act's own answer, handed to whoever asked
                         failures.append((future, error))
+                self._batch.flush(connection)
                 changed = _changes(connection) > before
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing of this batch is stored: say so to each
+            self._batch.forget()
             sentence = f"the database could not commit ({type(error).__name__}: {str(error).splitlines()[0]})"
             for _, future in batch:
                 future.set_exception(NotCommitted(sentence))

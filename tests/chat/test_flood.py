@@ -174,7 +174,7 @@ class TestAThousandTargets:
         said = len(await stage.hands.messages(str(incident.channel)))
         before = len(await stage.hands.calls("chat.update"))
         began = time.monotonic()
-        await reported(stage, nodes, State.ACKNOWLEDGED, at_once=10)
+        await reported(stage, nodes, State.ACKNOWLEDGED, at_once=20)
         seconds = time.monotonic() - began
         await quiet(stage)
         updates = header_of((await stage.hands.calls("chat.update"))[before:], incident)
@@ -296,8 +296,8 @@ async def test_after_seconds_of_trouble_everything_is_told_once_and_in_order(
     await quiet(stage)
     began = time.time()
     await stage.hands.fail(*rules)
-    for _ in range(6):
-        await burst(stage, numbers, 5)
+    for _ in range(5):
+        await burst(stage, numbers, 6)
         await asyncio.sleep(0.4)  # that is how the stream of decisions comes, whatever becomes of it
     await stage.hands.fail()
     await quiet(stage)
