@@ -233,6 +233,10 @@ class Rows(Protocol):
         """Return the incident whose channel this is, or None."""
         ...
 
+    def told(self, audience: str, *, limit: int) -> tuple[Incident, ...]:
+        """Return the newest incidents of which an audience was ever told something."""
+        ...
+
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents, resolved ones too, that hold a target stopped."""
         ...

@@ -21,6 +21,8 @@ LEASE = timedelta(seconds=30)
 AT_ONCE = 64
 TALK_AT_ONCE = 24
 """Of work that only talks: a chat service that swallows requests must never hold a place that a freeze needs."""
+CALLS = frozenset({"page.slack", "slack.ask"})
+"""What calls people has places of its own: files and headers never hold it up."""
 GRACE = 3.0
 """Seconds in which handlers may end by themselves when the worker closes."""
 A_PASS = 2
@@ -55,8 +57,10 @@ class Worker:
         self._incident = incident
         self._running: set[asyncio.Task[None]] = set()
         self._talking: set[asyncio.Task[None]] = set()
+        self._calling: set[asyncio.Task[None]] = set()
         self._pass = asyncio.Semaphore(A_PASS)
-        self._talk = tuple(kind for kind in handlers if talks(kind))
+        self._call = tuple(kind for kind in handlers if kind in CALLS)
+        self._talk = tuple(kind for kind in handlers if talks(kind) and kind not in CALLS)
         self._acts = tuple(kind for kind in handlers if not talks(kind))
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,7 +97,8 @@ class Worker:
     async def once(self) -> int:
         """Claim what is due and start it, what acts before what talks; return how many were started."""
         acts = await self._start(self._acts, self._running, AT_ONCE)
-        return acts + await self._start(self._talk, self._talking, TALK_AT_ONCE)
+        calls = await self._start(self._call, self._calling, TALK_AT_ONCE)
+        return acts + calls + await self._start(self._talk, self._talking, TALK_AT_ONCE)
 
     async def _start(self, kinds: tuple[str, ...], running: set[asyncio.Task[None]], most: int) -> int:
         room = most - len(running)
@@ -138,6 +143,7 @@ class Worker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._talking.discard(task)
+        self._calling.discard(task)
         self._woken.set()
 
     async def _handle(self, work: Work) -> None:

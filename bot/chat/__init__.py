@@ -19,11 +19,11 @@ from bot.chat.outbox import Desk, Handler
 from bot.chat.pacing import Pacer
 from bot.chat.places import Places
 from bot.chat.presses import Presses
-from bot.chat.redact import Redactor
 from bot.chat.seals import Seals
 from bot.chat.socket import Socket
 from bot.ledger import Ledger
 from bot.ports import Blobs, Clock
+from bot.render.redact import Redactor
 
 __all__ = ["Chat", "build"]
 

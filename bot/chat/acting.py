@@ -43,15 +43,15 @@ class Acting:
         seen = await self._ledger.preview(respond.preview, command)
         config = self._ledger.world.config
         told = [stakes(config.inventory, meant, seen.targets, seen.stopped), seen.text]
-        carried = _packed(config, meant, seen.targets, reason)
+        carried = _packed(config, meant, seen.targets, reason, seen.digest)
         metadata = self._front.seals.seal(actions.SURE, str(number), carried, caller.act.response_url)
         view = step_views.sure(incident, meant, seen.targets, told, seen.people, metadata)
         return Answer(update=view, text="The form took too long: please open it again.", refused=False)
 
     async def confirmed(self, caller: Caller, number: int, carried: str, given: views.Filled) -> Answer:
         """Ask for exactly what was shown."""
-        verb, nodes, reason = _unpacked(self._ledger.world.config, carried)
-        command = respond.Request(by=caller.by, incident=number, verb=verb, targets=nodes, reason=reason)
+        verb, nodes, reason, digest = _unpacked(self._ledger.world.config, carried)
+        command = respond.Request(by=caller.by, incident=number, verb=verb, targets=nodes, reason=reason, digest=digest)
         done = await self._ledger.decide(respond.request, command)
         return say(f"{done.incident.id}: {said(done.text, 1000)}")
 
@@ -62,18 +62,18 @@ class Acting:
         return found
 
 
-def _packed(config: Config, verb: Verb, nodes: Sequence[str], reason: str) -> str:
+def _packed(config: Config, verb: Verb, nodes: Sequence[str], reason: str, digest: str) -> str:
     """Return a step in few characters: nodes by their place in the inventory, with a check of their names."""
     places = {name: place for place, name in enumerate(config.inventory.nodes)}
-    step = [verb.value, [places[n] for n in nodes], set_of(tuple(nodes)), reason]
+    step = [verb.value, [places[n] for n in nodes], set_of(tuple(nodes)), reason, digest]
     return json.dumps(step, separators=(",", ":"), ensure_ascii=False)  # a view carries at most 3,000 characters
 
 
-def _unpacked(config: Config, carried: str) -> tuple[Verb, tuple[str, ...], str]:
+def _unpacked(config: Config, carried: str) -> tuple[Verb, tuple[str, ...], str, str]:
     """Return the step that `_packed` wrote; raises Refused when the inventory names other nodes by now."""
-    verb, places, named, reason = json.loads(carried)
+    verb, places, named, reason, digest = json.loads(carried)
     names = list(config.inventory.nodes)
     nodes = tuple(names[place] for place in places if place < len(names))
     if set_of(nodes) != named:
         raise Refused("The inventory has changed since you chose: open the form again.")
-    return Verb(verb), nodes, reason
+    return Verb(verb), nodes, reason, digest

@@ -31,7 +31,7 @@ def held(incident: Incident, verb: Verb, nodes: tuple[str, ...], why: str, confi
 
 def _consequence(incident: Incident, verb: Verb, nodes: tuple[str, ...], config: Config, why: str) -> str:
     """Return what a confirmation asks: the consequence first, then the names, then the reason."""
-    return f"{stakes(config.inventory, verb, nodes, incident.frozen)} {targets.names(nodes, 6)}. {why}"
+    return f"{stakes(config.inventory, verb, nodes, incident.stopping)} {targets.names(nodes, 6)}. {why}"
 
 
 def form(verb: Verb | None, incident: Incident, seals: Seals) -> Json:

@@ -11,13 +11,15 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.chat.pacing import Pacer
-from bot.chat.redact import Redactor
 from bot.errors import ChatError, ChatLater, ChatLost
+from bot.render.redact import Redactor
 
 TIMEOUT = 10.0
 FILE_HOST = "files.slack.com"
 FILE_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_read=30)
 CHUNK = 64 * 1024
+FILE_MOST = 256 * 1024 * 1024
+"""Bytes of a posted file that are kept as evidence; the disk is the database's, too."""
 LATER = 5.0
 """Seconds until another try when Slack does not say how many."""
 _LATER = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"})
@@ -118,6 +120,8 @@ class Slack:
 
         Raises as `call` does. Slack answers a token that may not read it with a page to log in: that is a refusal.
         """
+        if size is not None and size > FILE_MOST:
+            raise SlackRefused("files", "too_large", f"{size:,} bytes; at most {FILE_MOST:,} are kept")
         if not self._ours(url):
             raise SlackRefused("files", "foreign_host", "the file does not lie with Slack")
         await self._connect()
@@ -132,6 +136,8 @@ class Slack:
                     raise SlackRefused("files", f"status {response.status}")
                 async for chunk in response.content.iter_chunked(CHUNK):
                     got += len(chunk)
+                    if got > FILE_MOST:
+                        raise SlackRefused("files", "too_large", f"more than {FILE_MOST:,} bytes")
                     yield chunk
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ChatLater(f"the file did not come: {type(error).__name__}", after=LATER) from None

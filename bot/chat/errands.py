@@ -11,11 +11,13 @@ from bot.chat.words import read
 from bot.domain.authority import Actor
 from bot.domain.journal import EvidenceMissing
 from bot.domain.work import Done, Result, Work
-from bot.errors import ChatError, Invalid, Refused
+from bot.errors import ChatError, ChatLater, Invalid, Refused
 from bot.flows import people, record
 
 NOTHING = "(a message without text)"
 CHAT_FILE = "chat_file"
+PATIENCE = 5
+"""Times that a file which does not come is asked for."""
 FILES = 20
 """Files of one message that are kept; Slack takes ten in one."""
 
@@ -92,7 +94,9 @@ class Errands:
         try:
             chunks = self._desk.slack.download(str(file.get("url_private_download") or ""), size=file.get("size"))
             kept = await self._desk.blobs.keep(chunks)
-        except SlackRefused as refused:
+        except (SlackRefused, ChatLater, ValueError) as refused:
+            if isinstance(refused, ChatLater) and work.attempt < PATIENCE:
+                raise
             entry = EvidenceMissing(what=f"{CHAT_FILE} {name}", node=None, reason=str(refused))
             if entry not in [w.entry for w in await self._desk.ledger.read(lambda rows: rows.entries(number))]:
                 await self._desk.ledger.decide(record.note, record.Note(by=SLACK, incident=number, entry=entry))
@@ -151,7 +155,7 @@ class Errands:
         incident = await self._desk.incident(work)
         if incident is None or incident.channel is None:
             return Done(note="no channel to post to")
-        name = f"postmortem-{incident.id}.md"
+        name = f"postmortem-{incident.id}-{work.body['item']}.md"  # each resolution has its own
         if unsure(work) and await self._shared(incident.channel, name):
             return Done(note="was posted already")
         content = await asyncio.to_thread(self._desk.blobs.read, str(work.body["sha256"]))

@@ -26,6 +26,7 @@ IN_TIME = 2.2
 """Seconds for a decision before the person hears `Working on it…`; Slack gives up after three."""
 URL_LIVES = timedelta(minutes=25)
 MINUTE = timedelta(minutes=1)
+_LOOKED_AT = frozenset({"slack.view", "slack.respond", "slack.direct"})
 BOT = Actor(person=None, via="slack")
 
 
@@ -203,7 +204,8 @@ class Front:
 
     async def enqueue(self, kind: str, key: str, body: Mapping[str, Any]) -> None:
         """Make a work row of something to be said."""
-        await self.ledger.decide(answer.say, answer.Say(by=BOT, kind=kind, key=key, body=body))
+        priority = 0 if kind in _LOOKED_AT else 6
+        await self.ledger.decide(answer.say, answer.Say(by=BOT, kind=kind, key=key, body=body, priority=priority))
 
     def redacted(self, view: dict[str, Any]) -> dict[str, Any]:
         """Return a view as it may leave, without secrets."""

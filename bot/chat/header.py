@@ -72,7 +72,7 @@ def _blocks(shown: Shown, size: targets.Size) -> list[Json]:
         *_buttons(shown),
     ]
     if incident.status in {Status.RESOLVED, Status.CLOSED}:
-        blocks += _after(incident)
+        blocks += _after(incident, config)
     return blocks
 
 
@@ -157,16 +157,24 @@ def _waiting(shown: Shown, size: targets.Size) -> list[Json]:
     for place, approval in enumerate(pending[:most]):
         who = name_of(config, approval.requester) if approval.requester else "Stopsign"
         asked = f"{approval.verb.capitalize()} of {targets.names(approval.targets)} waits for a second person"
-        blocks.append(kit.rich(["🖐️ ", kit.bold(asked), f" (asked by {who}: {clean(approval.reason, 200)})"]))
+        told: list[list[kit.Part]] = [["🖐️ ", kit.bold(asked), f" (asked by {who}: {clean(approval.reason, 200)})"]]
+        if approval.broken_by is not None and approval.acts_at is not None:
+            alone = f"⚠️ {name_of(config, approval.broken_by)} goes on alone, unless somebody rejects it, "
+            told.append([kit.bold(alone), kit.moment(approval.acts_at)])
+        blocks.append(kit.rich(*told))
         blocks.append(kit.actions(*buttons.approval(incident, approval, config, seals, place=str(place))))
     if len(pending) > most:
         blocks.append(kit.context(f"and {len(pending) - most} more requests; see the messages below"))
     if not incident.status.live:
         return blocks
     for verb, nodes in targets.held(incident).items():
-        why = next(iter(dict.fromkeys(incident.tracks[verb][n].detail for n in nodes)), "")
-        blocks.append(kit.rich(["✋ ", kit.bold(f"{verb.capitalize()} of {targets.names(nodes)} is held"), f": {why}"]))
-        blocks.append(kit.actions(buttons.held(incident, verb, nodes, why, config, seals)))
+        reasons: dict[str, list[str]] = {}
+        for node in nodes:
+            reasons.setdefault(incident.tracks[verb][node].detail, []).append(node)
+        title = f"{verb.capitalize()} of {targets.names(nodes)} waits for one person's word"
+        because = [[f"{targets.names(tuple(some))}: {clean(why, 200)}"] for why, some in list(reasons.items())[:4]]
+        blocks.append(kit.rich(["✋ ", kit.bold(title)], *because))
+        blocks.append(kit.actions(buttons.held(incident, verb, nodes, "", config, seals)))
     return blocks
 
 
@@ -225,12 +233,15 @@ def _buttons(shown: Shown) -> list[Json]:
     return [kit.actions(*hurry), kit.actions(*calm, *console)]
 
 
-def _after(incident: Incident) -> list[Json]:
+def _after(incident: Incident, config: Config) -> list[Json]:
     blocks = []
     if incident.resolution:
         blocks.append(kit.quote(incident.resolution, 1000))
     if incident.remaining:
-        left = [f"{clean(r.node, 60)} is {r.state}, owned by {clean(r.owner, 60)}" for r in incident.remaining[:20]]
+        left = [
+            f"{clean(r.node, 60)}: {r.state.left}; {name_of(config, r.owner)} looks after it"
+            for r in incident.remaining[:20]
+        ]
         more = len(incident.remaining) - len(left)
         blocks.append(
             kit.rich(

@@ -16,6 +16,7 @@ from bot.domain.config import Config
 from bot.domain.incident import Approval, Incident, Page
 from bot.domain.target import State
 from bot.flows.stakes import stakes
+from bot.flows.status import SPOKEN
 from bot.render import timeline
 
 _LONG = 2_500
@@ -102,8 +103,7 @@ def _until(e: j.Entry) -> tuple[str, datetime] | None:
 def _by_line(written: j.Written, setting: Setting) -> str:
     e = written.entry
     if isinstance(e, j.StatusGiven):
-        audience = "Internal status" if e.audience == "internal" else "Stakeholder status"
-        return f"{audience} by {name_of(setting.config, e.person)}"
+        return f"{SPOKEN[e.audience].capitalize()} status by {name_of(setting.config, e.person)}"
     author = getattr(e, "author", None)
     return f"Note by {name_of(setting.config, author or written.by.person)}"
 
@@ -142,7 +142,7 @@ def _mentions(config: Config, people: tuple[str, ...]) -> list[Part]:
     for person in people[:20]:
         found = config.team.people.get(person)
         parts += [kit.user(found.slack if found else None, name_of(config, person)), " "]
-    return [*parts, "how does it stand? What is known, what is being done, when comes the next update."]
+    return [*parts, "how does it stand? What is known, what is being done, and when does the next update come?"]
 
 
 def announcement(incident: Incident, setting: Setting) -> Message:
@@ -160,10 +160,10 @@ def page(incident: Incident, paged: Page, setting: Setting) -> Message:
     """Return a page: what, where, how bad and why you, with the button that stops the paging."""
     lines: list[list[Part]] = [_headline(incident), [f"Why you are called: {clean(paged.reason, 500)}"]]
     if paged.level:
-        lines.append([f"Nobody has acknowledged yet: this is call {paged.level + 1}."])
+        lines.append([f"This is call {paged.level + 1} for it."])
     if incident.channel:
         lines.append(["Channel: ", kit.channel(incident.channel)])
-    if paged.acknowledged or not incident.status.live:
+    if not incident.calls(paged):
         return paged_done(incident, setting)
     value = (str(incident.number), paged.id)
     button = buttons.plain(actions.PAGE_ACK, "Acknowledge: I am on it", setting.seals, *value, style="primary")
@@ -199,7 +199,10 @@ def ask(incident: Incident, asked: Approval, setting: Setting) -> Message:
     if not asked.pending:
         over = f"✔️ {title.removesuffix(' waits for you')}: {_how_it_ended(asked, setting.config)}"
         return Message(text=said(over, 600), blocks=(kit.rich([over]),))
-    lines.insert(1, [stakes(setting.config.inventory, asked.verb, asked.targets, incident.frozen)])
+    lines.insert(1, [stakes(setting.config.inventory, asked.verb, asked.targets, incident.stopping)])
+    if asked.broken_by is not None and asked.acts_at is not None:
+        alone = f"⚠️ {name_of(setting.config, asked.broken_by)} goes on alone, unless somebody rejects it, "
+        lines.insert(1, [kit.bold(alone), kit.moment(asked.acts_at)])
     row = kit.actions(*buttons.approval(incident, asked, setting.config, setting.seals))
     return Message(text=text, blocks=(kit.rich(*lines), row))
 

@@ -1,5 +1,6 @@
 """What each slash command decides: one decision, one answer."""
 
+import difflib
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.chat import actions, kit, oncall
@@ -8,8 +9,10 @@ from bot.chat.commands import Order, help_text, parse
 from bot.chat.forms import Forms, opened
 from bot.chat.front import Caller, Front
 from bot.chat.header import COLOURS, STANDING, header, name_of
+from bot.chat.views import unfinished
 from bot.chat.words import clean, said
 from bot.domain.incident import Incident
+from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound
@@ -39,23 +42,35 @@ class Orders:
             return self._forms.declare(caller.act)
         severity = order.severity or Severity.SEV2
         command = intake.Declare(by=caller.by, severity=severity, summary=order.text, avs=order.avs)
-        return opened(await self._ledger.decide(intake.declare, command))
+        done = opened(await self._ledger.decide(intake.declare, command))
+        near = None if order.avs else self._meant(order.text)
+        return say(f"{done.text} No service was named: did you mean {said(near, 40)}?") if near else done
+
+    def _meant(self, text: str) -> str | None:
+        """Return the service that the first word may have meant."""
+        found = difflib.get_close_matches(text.split()[0], self._ledger.world.config.inventory.avs, n=1, cutoff=0.7)
+        return found[0] if found else None
 
     async def _list(self, caller: Caller, order: Order) -> Answer:
         live = await self._ledger.read(lambda rows: rows.incidents(live_only=True, limit=20))
         watch = await self._ledger.read(lambda rows: rows.watch())
-        lines = [self._one_line(incident) for incident in live]
+        lines: list[list[kit.Part]] = [self._one_line(incident) for incident in live]
         if watch.halted:
-            lines.append(f"🛑 Automation is halted: {said(watch.halted_why, 200)}")
-        return say("\n".join(lines) or "Nothing is open. 🌙")
+            lines.append(["🛑 ", kit.bold("Automation is halted"), f": {clean(watch.halted_why, 200)}"])
+        if not lines:
+            return say("Nothing is open. 🌙")
+        some = ", ".join(f"{i.severity} {i.id}" for i in live[:8]) or "no incident"
+        halted = "; automation is halted" if watch.halted else ""
+        return Answer(text=f"Open: {some}{halted}.", blocks=(kit.rich(*lines),))
 
-    def _one_line(self, incident: Incident) -> str:
-        where = f" <#{incident.channel}>" if incident.channel else ""
-        avs = f" {said(incident.avs, 40)}" if incident.avs else ""
+    def _one_line(self, incident: Incident) -> list[kit.Part]:
+        where: list[kit.Part] = [" ", kit.channel(incident.channel)] if incident.channel else []
+        avs = f" {clean(incident.avs, 40)}" if incident.avs else ""
         ic = incident.roles.get(Role.IC)
-        who = said(name_of(self._ledger.world.config, ic), 60) if ic else "nobody yet"
-        head = f"{COLOURS[incident.severity]} *{incident.severity} {incident.id}*{avs}: {said(incident.summary, 120)}"
-        return f"{head} — {STANDING[incident.status]}, IC {who}{where}"
+        who = name_of(self._ledger.world.config, ic) if ic else "nobody yet"
+        head = kit.bold(f"{incident.severity} {incident.id}")
+        stand = f"{avs}: {clean(incident.summary, 120)} — {STANDING[incident.status]}, IC {who}"
+        return [f"{COLOURS[incident.severity]} ", head, stand, *where]
 
     async def _show(self, caller: Caller, order: Order) -> Answer:
         incident = await self._incident(order)
@@ -167,6 +182,8 @@ class Orders:
 
     async def _step(self, caller: Caller, order: Order) -> Answer:
         assert order.verb is not None  # the parser sees to it
+        if not order.targets and order.verb is not Verb.CAPTURE:
+            return await self._forms.acting.open(caller.act, order.incident or 0, order.verb)  # with what it would mean
         command = respond.Request(
             by=caller.by, incident=order.incident or 0, verb=order.verb, targets=order.targets, reason=order.text
         )
@@ -218,7 +235,8 @@ class Orders:
         command = resolve.Resolve(by=caller.by, incident=order.incident or 0, summary=order.text)
         incident = await self._ledger.decide(resolve.resolve, command)
         left = f" {len(incident.remaining)} targets are left, each with an owner." if incident.remaining else ""
-        return say(f"✅ {incident.id} is resolved.{left} The postmortem's draft comes into its channel.")
+        warn = f" ⚠️ {unfinished(incident)}" if unfinished(incident) else ""
+        return say(f"✅ {incident.id} is resolved.{left}{warn} The postmortem's draft comes into its channel.")
 
     async def _postmortem(self, caller: Caller, order: Order) -> Answer:
         incident = await self._incident(order)

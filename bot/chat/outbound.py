@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.chat.errands import Errands
 from bot.chat.homes import Homes
-from bot.chat.outbox import Desk, Handler, edge
+from bot.chat.outbox import Desk, Handler, edge, rehoused
 from bot.chat.places import Places
 from bot.chat.posts import Posts
 from bot.chat.rooms import Rooms
@@ -20,6 +20,8 @@ KINDS = frozenset(
     }
 )
 """All kinds of work that speak to Slack; without it, somebody else says what becomes of them."""
+HOUSED = frozenset({"slack.header", "slack.post", "slack.tally", "slack.invite"})
+"""Kinds that speak in an incident's own channel."""
 SEVERAL = frozenset({"slack.channel", "slack.header"})
 """Kinds whose handler posts more than once or after other effects."""
 
@@ -52,4 +54,5 @@ def handlers(desk: Desk, places: Places, *, command: str = "/incident") -> Mappi
         "slack.homes": homes.refresh,
         "slack.direct": homes.direct,
     }
-    return {kind: edge(handler, desk.ledger.clock.now, parts=kind in SEVERAL) for kind, handler in table.items()}
+    housed = {kind: rehoused(desk, table[kind]) if kind in HOUSED else table[kind] for kind in table}
+    return {kind: edge(handler, desk.ledger.clock.now, parts=kind in SEVERAL) for kind, handler in housed.items()}

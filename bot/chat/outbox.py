@@ -11,6 +11,7 @@ from bot.chat.kit import Message
 from bot.chat.messages import Setting
 from bot.chat.pacing import Wait
 from bot.chat.seals import Seals
+from bot.domain import journal as j
 from bot.domain.authority import Actor
 from bot.domain.incident import Incident
 from bot.domain.journal import Entry, Written
@@ -83,6 +84,28 @@ class Desk:
             if not cursor:
                 break
         return None
+
+
+GONE = frozenset({"is_archived", "channel_not_found", "not_in_channel"})
+
+
+def rehoused(desk: Desk, handler: Handler) -> Handler:
+    """Return the handler of work in an incident's channel; a live incident whose channel was taken away gets another.
+
+    The work then comes again, and finds it.
+    """
+
+    async def run(work: Work) -> Result:
+        try:
+            return await handler(work)
+        except SlackRefused as refused:
+            incident = await desk.incident(work)
+            if refused.error not in GONE or incident is None or not incident.status.live or incident.channel is None:
+                raise
+            await desk.note(work, j.ChannelArchived(channel=incident.channel))
+            return again(work, desk.ledger.clock.now() + timedelta(seconds=1))
+
+    return run
 
 
 def unsure(work: Work) -> bool:

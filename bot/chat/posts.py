@@ -94,7 +94,7 @@ class Posts:
         """Page one person by direct message, unless somebody has acknowledged meanwhile."""
         incident = await self._desk.incident(work)
         paged = incident.pages.get(str(work.body["page"])) if incident else None
-        if incident is None or paged is None or paged.acknowledged or not incident.status.live:
+        if incident is None or paged is None or not incident.calls(paged):
             return Done(note="nobody needs to be paged any more")
         person = str(work.body["person"])
         found = self._desk.ledger.world.config.team.people.get(person)

@@ -54,7 +54,7 @@ class Rooms:
         if incident.header is None:
             incident = await self._header_posted(work, incident)
         await self._pinned(incident)
-        await self._invite(incident, incident.people)
+        await self._invite(incident, (*incident.people, *filter(None, [incident.declared_by])))
         await self._to_furnish(incident)
         return Done(note=incident.channel or "")
 
@@ -258,7 +258,7 @@ def not_yet(desk: Desk, incident: Incident, work: Work) -> Result:
     if incident.status is Status.CLOSED:
         return Done(note="its channel is archived")
     now = desk.ledger.clock.now()
-    age = now - (incident.opened_at or now)
+    age = now - (incident.severity_since or now)  # also when it was last opened again
     if age > GIVE_UP:
         return Dead(why=f"the channel of {incident.id} was never opened")
     return again(work, now + max(timedelta(seconds=0.3), min(age / 8, timedelta(seconds=30))))

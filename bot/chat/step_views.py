@@ -69,7 +69,7 @@ def sure(incident: Incident, verb: Verb, nodes: Sequence[str], told: Sequence[st
     named = ", ".join(clean(node, 60) for node in nodes[:_NAMED])
     more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
     lines: list[list[kit.Part]] = [
-        [kit.bold(f"{verb.capitalize()} {count}: "), f"{named}{more}"],
+        [kit.bold(f"{verb.capitalize()} {count}:"), f" {named}{more}"],
     ]
     lines += [[text] for text in told if text]
     if people > 1:

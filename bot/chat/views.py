@@ -80,18 +80,29 @@ def give_status(incident: Incident, audience: str, metadata: str, draft: str = "
     options = [kit.option(_AUDIENCE[name], name) for name in status.AUDIENCES]
     first = options[status.AUDIENCES.index(audience)]
     hint = "Facts only: what is known, what is being done, when the next update comes."
+    share = {"internal": "Share with the team", "stakeholders": "Tell stakeholders", "public": "Publish"}[audience]
     blocks = [
         choice(actions.AUDIENCE, "For whom?", options, first=first),
         line(actions.TEXT, "How does it stand?", most=2500, many=True, hint=hint, initial=draft),
     ]
-    return modal(actions.STATUS, f"Status of {incident.id}", "Share", blocks, metadata)
+    return modal(actions.STATUS, f"Status of {incident.id}", share, blocks, metadata)
+
+
+def unfinished(incident: Incident) -> str:
+    """Return what still goes on in an incident that somebody wants to end, in a sentence; empty when nothing does."""
+    waiting = sum(a.pending for a in incident.approvals.values())
+    parts = [f"{incident.firing} alert{'s' if incident.firing > 1 else ''} still firing"] if incident.firing else []
+    parts += [f"{waiting} request{'s' if waiting > 1 else ''} still waiting for agreement"] if waiting else []
+    return (" and ".join(parts) + ".") if parts else ""
 
 
 def resolve(incident: Incident, left: dict[str, State], config: Config, metadata: str) -> Json:
     """Return the form that ends an incident: what is left behind is named, and somebody owns it."""
     blocks: list[Json] = []
+    if warn := unfinished(incident):
+        blocks.append(kit.rich(["⚠️ ", kit.bold(warn)]))
     if left:
-        lines = [[f"• {clean(node, 60)} is {state}"] for node, state in list(left.items())[:20]]
+        lines = [[f"• {clean(node, 60)}: {state.left}"] for node, state in list(left.items())[:20]]
         more = [[f"and {len(left) - 20} more"]] if len(left) > 20 else []
         blocks.append(kit.rich([kit.bold("These stay behind, stopped or unknown:")], *lines, *more))
         people = list(config.team.people.values())[: limits.OPTIONS]

@@ -10,11 +10,11 @@ from bot.chat.client import Slack, SlackRefused
 from bot.chat.directory import Directory, Flaw, flaw
 from bot.chat.manifest import scopes as needed_scopes
 from bot.chat.pacing import Pacer, Wait
-from bot.chat.redact import Redactor
 from bot.config.review import Check, fail, ok, warn
 from bot.domain.config import Config
 from bot.domain.team import Person
 from bot.errors import ChatError, ChatLater
+from bot.render.redact import Redactor
 from bot.settings import Settings
 
 T = TypeVar("T")
@@ -72,7 +72,8 @@ async def _looked(
     if app_token:
         found.append(await _socket(client, app_token))
     if config is not None:
-        for name in (config.policy.incidents_channel, config.policy.stakeholder_channel):
+        own = (service.channel for service in config.inventory.avs.values())
+        for name in dict.fromkeys((config.policy.incidents_channel, config.policy.stakeholder_channel, *own)):
             if name:
                 found.append(await _channel(directory, name, granted))
         found += await _people(client, config, str(me.get("team_id")))

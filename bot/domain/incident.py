@@ -75,6 +75,8 @@ class Page:
     reason: str
     at: datetime
     acknowledged: bool = False
+    approval: str | None = None
+    """The request with which one person goes on alone, when that is what people are called for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ class Incident:
     playbook: str = ""
     reason: str = ""
     declared: bool = False
+    declared_by: str | None = None
     recurrence_of: int | None = None
     opened_at: datetime | None = None
     severity_since: datetime | None = None
@@ -197,6 +200,22 @@ class Incident:
         """Return the persons who hold a role, each once."""
         return tuple(dict.fromkeys(self.roles.values()))
 
+    def calls(self, page: Page) -> bool:
+        """Tell whether a page still calls people: while nobody acknowledged it and what it is about goes on.
+
+        An incident that is over goes on where a node is still frozen: what happened since calls people all the same.
+        """
+        if page.acknowledged:
+            return False
+        if page.approval is not None:
+            return page.approval in self.approvals and self.approvals[page.approval].pending
+        return self.status.live or (self.resolved_at is not None and page.at >= self.resolved_at)
+
+    @property
+    def alone(self) -> tuple[Approval, ...]:
+        """Return the requests with which one person is about to go on alone."""
+        return tuple(a for a in self.approvals.values() if a.pending and a.broken_by is not None)
+
     def state(self, verb: Verb, node: str) -> State | None:
         """Return where `node` stands in `verb`, or None when nothing was ever asked of it."""
         track = self.tracks.get(verb, {}).get(node)
@@ -215,6 +234,12 @@ class Incident:
             for node, track in self.tracks.get(Verb.FREEZE, {}).items()
             if track.state not in {State.HELD, State.WAIVED}
         )
+
+    @property
+    def stopping(self) -> frozenset[str]:
+        """Return the targets that a freeze was asked of, or is about to be: none is counted on to go on signing."""
+        planned = (s.targets for s in self.steps.values() if s.verb is Verb.FREEZE and s.state.live)
+        return frozenset(self.touched).union(*planned)
 
     def stopped(self, node: str) -> bool:
         """Tell whether `node` is verified stopped: frozen with proof, or isolated with proof.
@@ -264,6 +289,7 @@ def _opened(i: Incident, e: j.IncidentOpened, w: j.Written) -> Incident:
         playbook=e.playbook,
         reason=e.reason,
         declared=e.declared,
+        declared_by=w.by.person,
         recurrence_of=e.recurrence_of,
         opened_at=w.at,
         severity_since=w.at,
@@ -307,7 +333,8 @@ def _severity(i: Incident, e: j.SeverityChanged, w: j.Written) -> Incident:
 
 
 def _acknowledged(i: Incident, e: j.Acknowledged, w: j.Written) -> Incident:
-    pages = {k: replace(p, acknowledged=True) for k, p in i.pages.items()}
+    own = {a.id for a in i.alone if a.broken_by == e.person}  # nobody silences the alarm about themselves
+    pages = {k: p if p.approval in own else replace(p, acknowledged=True) for k, p in i.pages.items()}
     if i.acknowledged_at:
         return replace(i, pages=pages)
     return replace(i, pages=pages, acknowledged_at=w.at, acknowledged_by=e.person)
@@ -326,7 +353,9 @@ def _reopened(i: Incident, e: j.Reopened, w: j.Written) -> Incident:
     if e.was == Status.CONTAINED:
         return again
     # It begins anew for people: nobody is on it yet, and the clocks of its severity start now.
-    return replace(again, severity_since=w.at, acknowledged_at=None, acknowledged_by=None)
+    prompts = {k: p if p.answered_at else replace(p, answered_at=w.at) for k, p in i.prompts.items()}
+    fresh = replace(again, severity_since=w.at, acknowledged_at=None, acknowledged_by=None, prompts=prompts)
+    return replace(fresh, resolution="", postmortem_due=None)
 
 
 def _closed(i: Incident, e: j.Closed, w: j.Written) -> Incident:
@@ -342,7 +371,7 @@ def _role(i: Incident, e: j.RoleTaken, w: j.Written) -> Incident:
 
 
 def _paged(i: Incident, e: j.Paged, w: j.Written) -> Incident:
-    page = Page(id=e.page, people=e.people, level=e.level, reason=e.reason, at=w.at)
+    page = Page(id=e.page, people=e.people, level=e.level, reason=e.reason, at=w.at, approval=e.approval)
     return replace(i, pages={**i.pages, e.page: page})
 
 

@@ -172,6 +172,8 @@ class Paged(Entry):
     people: tuple[str, ...]
     level: int
     reason: str
+    approval: str | None = None
+    """The request with which one person goes on alone, when the page is about that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

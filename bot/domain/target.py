@@ -33,6 +33,21 @@ class State(StrEnum):
         return self is not State.REQUESTED
 
     @property
+    def left(self) -> str:
+        """Return how a target in this state is left behind when an incident ends, for people."""
+        return {
+            State.VERIFIED: "stopped, proven",
+            State.ALREADY: "stopped, proven",
+            State.HELD: "not stopped: a person's word was waited for",
+            State.REQUESTED: "asked to stop, without an answer",
+            State.ACKNOWLEDGED: "asked to stop, not proven",
+            State.UNKNOWN: "unknown: treat as signing",
+            State.FAILED: "not stopped",
+            State.REFUSED: "not stopped: it refused",
+            State.WAIVED: "left alone",
+        }[self]
+
+    @property
     def next_means(self) -> str:
         """Return what may be done next, for people."""
         return {

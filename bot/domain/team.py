@@ -1,5 +1,6 @@
 """The people, what they may do and when they are on call (team.yaml)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from bot.domain.authority import Power
 from bot.domain.roles import Role
 
 HOURS_A_WEEK = 168
+_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +73,8 @@ class Team:
 
     def named(self, text: str) -> Person | None:
         """Return the person whom `text` names by id, name, Slack id or Slack mention; None if nobody or several."""
-        word = text.strip().removeprefix("@")
-        if word.startswith("<@"):
-            word = word.removeprefix("<@").removesuffix(">").split("|")[0]
+        mention = _MENTION.fullmatch(text.strip())
+        word = mention[1] if mention else text.strip().removeprefix("@")
         found = [p for p in self.people.values() if word in {p.id, p.slack} or p.name.casefold() == word.casefold()]
         return found[0] if len(found) == 1 else None
 

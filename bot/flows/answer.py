@@ -15,6 +15,8 @@ class Say(Command):
     kind: str
     key: str
     body: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    """0: somebody is looking at a screen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,5 +33,5 @@ def say_all(book: Book, command: SayAll) -> None:
 
 
 def say(book: Book, command: Say) -> None:
-    """Enqueue it before everything else: somebody is looking at a screen."""
-    book.todo(Todo(key=command.key, kind=command.kind, body=command.body, priority=0))
+    """Enqueue it."""
+    book.todo(Todo(key=command.key, kind=command.kind, body=command.body, priority=command.priority))

@@ -114,8 +114,11 @@ def check(book: Book, incident: Incident, approval: Approval, command: Command) 
         must_be_live(incident)
     if approval.ended is not None or approval.granted_until is not None:
         raise Refused(f"That request is over: {approval.ended or 'it has been agreed to already'}.")
-    if approval.expires_at <= book.now:
+    rejecting = isinstance(command, Approve) and command.reject
+    if approval.expires_at <= book.now and not rejecting:
         raise Refused("That request has expired: ask for it again.")
+    if rejecting and approval.broken_by is not None:
+        return  # whoever may respond may stop one person who goes on alone
     if not team.may(command.by.person, POWER[approval.verb]):
         able = ", ".join(team.people[p].name for p in team.holders(POWER[approval.verb]))
         raise Refused(f"Agreeing to this takes the power '{POWER[approval.verb]}'. Who holds it: {able}.")

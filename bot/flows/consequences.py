@@ -101,8 +101,9 @@ def _talk(incident: Incident, written: j.Written, world: World) -> list[Todo]:
     if isinstance(e, _SETTLING):
         settle = f"settle:{incident.id}"
         todo.append(_todo(incident, written, "slack.settle", merge=settle, priority=6, due=written.at + MOMENT))
-    if isinstance(e, j.Reopened) and incident.channel is None:
-        todo.append(_todo(incident, written, "slack.channel", lane=lane, priority=3))
+    if isinstance(e, j.Reopened | j.ChannelArchived) and incident.channel is None and incident.status.live:
+        # In no lane: what waits for the channel there must not keep it from being opened.
+        todo.append(_todo(incident, written, "slack.channel", priority=3))
     if not isinstance(e, _SILENT):
         header = f"header:{incident.id}"
         todo.append(_todo(incident, written, "slack.header", lane=lane, merge=header, priority=4))
@@ -136,6 +137,7 @@ _SPOKEN = (
     j.Reopened,
     j.Resolved,
     j.Closed,
+    j.RoleTaken,
     j.RoleAsked,
     j.PagingExhausted,
     j.TargetsHeld,
@@ -161,6 +163,7 @@ _AT_HOME = (
     j.ApprovalAsked,
     j.ApprovalGiven,
     j.ApprovalEnded,
+    j.GlassBroken,
     j.TargetsHeld,
     j.Contained,
     j.Reopened,
@@ -169,6 +172,7 @@ _AT_HOME = (
 )
 """What changes people's home pages."""
 _SETTLING = (
+    j.GlassBroken,
     j.Acknowledged,
     j.RoleTaken,
     j.StatusGiven,
@@ -201,7 +205,9 @@ def _worth_saying(e: j.Entry) -> bool:
             trouble = any(r.state in {State.FAILED, State.UNKNOWN, State.REFUSED} for r in e.reports)
             return trouble or (e.verb in _WEIGHTY and any(r.state.proven for r in e.reports))
         case j.WorkBuried():
-            return not e.kind.startswith("slack.")
+            return not e.kind.startswith("slack.") or e.kind == "slack.share"  # another channel than this one
+        case j.RoleTaken():
+            return e.how != "assigned"  # the header has those
         case j.ActionAdded():
             return e.origin == "person"
     return True

@@ -51,7 +51,13 @@ def break_glass(book: Book, command: BreakGlass) -> Approved:
         )
         incident = book.write(incident, entry)
         why = f"BREAK-GLASS: {name} goes on alone with {found.verb} of {', '.join(found.targets[:5])}"
-        incident = page(book, incident, all_hands(book), reason=f"{why} unless somebody rejects it: {entry.reason}")
+        incident = page(
+            book,
+            incident,
+            all_hands(book),
+            reason=f"{why} unless somebody rejects it: {entry.reason}",
+            approval=found.id,
+        )
     at = incident.approvals[found.id].acts_at
     return Approved(incident=incident, text=f"Everybody is paged. It begins at {at:%H:%M:%S} UTC unless rejected.")
 
@@ -70,6 +76,8 @@ def glass_due(book: Book, command: GlassDue) -> None:
     found = incident.approvals.get(command.approval)
     if found is None or not found.pending or found.broken_by is None:
         return
+    if found.expires_at <= book.now or (found.acts_at or book.now) > book.now:
+        return  # nobody may act on it any more, or not yet
     name = book.config.team.people[found.broken_by].name if found.broken_by in book.config.team.people else "nobody"
     until = book.now + book.config.policy.approval_lives
     given = j.ApprovalGiven(approval=found.id, person=found.broken_by, complete=True, until=until)

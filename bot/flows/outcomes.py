@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.domain import journal as j
 from bot.domain.authority import Power
@@ -89,7 +89,8 @@ def _page_once(book: Book, incident: Incident, cause: str, reports: Sequence[j.T
         return page(book, incident, all_hands(book), reason=f"{cause} {which}: {reports[0].detail}")
     # Once for each page: who is called then is told of everything since.
     key = f"{incident.id}:page.more:{last.at.timestamp():.3f}:{cause}"
-    book.todo(Todo(key=key, kind="page.more", body={"cause": cause}, incident=incident.number, due=last.at + wait))
+    body = {"cause": cause, "since": last.at.isoformat()}
+    book.todo(Todo(key=key, kind="page.more", body=body, incident=incident.number, due=last.at + wait))
     return incident
 
 
@@ -104,17 +105,33 @@ class PageMore(Command):
 
     incident: int
     cause: str
+    since: datetime
+    """When the page was sent after which things were held together."""
 
 
 def page_more(book: Book, command: PageMore) -> None:
-    """Page all hands for what went wrong since the last page for the cause, and is still so."""
+    """Page all hands for what was held since the first page: what is not in force by now, and each proof that was lost.
+
+    A counter that rose has risen, also when it stands still again.
+    """
     incident = book.incident(command.incident)
-    last = _last_page(incident, command.cause)
-    tracks = incident.tracks.get(Verb.FREEZE, {}).items()
-    worse = [(n, t) for n, t in tracks if t.state in BAD and (last is None or t.since > last.at)]
-    if worse:
-        which = names(tuple(n for n, _ in worse))
-        page(book, incident, all_hands(book), reason=f"{command.cause} {which}: {worse[0][1].detail}")
+    if command.cause == NOT_PROVEN:
+        entries = [w.entry for w in book.journal(incident.number) if w.at > command.since]
+        worse = {e.node: e.reason for e in entries if isinstance(e, j.ProofRevoked)}
+    else:
+        tracks = incident.tracks.get(Verb.FREEZE, {}).items()
+        worse = {n: t.detail for n, t in tracks if t.state in BAD and t.since > command.since}
+    told = {n for p in incident.pages.values() if p.at > command.since for n in _named(p.reason, command.cause)}
+    left = {n: why for n, why in worse.items() if n not in told}
+    if left:
+        why = f"{command.cause} {names(tuple(left))}: {next(iter(left.values()))}"
+        page(book, incident, all_hands(book), reason=why)
+
+
+def _named(reason: str, cause: str) -> tuple[str, ...]:
+    """Return the targets that a page's reason names."""
+    listed = reason.removeprefix(cause).partition(":")[0] if reason.startswith(cause) else ""
+    return tuple(word.strip() for word in listed.split(","))
 
 
 def _let_go_elsewhere(book: Book, incident: Incident, step: str, reports: Sequence[j.TargetReport]) -> None:

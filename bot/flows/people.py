@@ -44,11 +44,20 @@ def all_hands(book: Book) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*book.config.team.on_call(book.now), *book.config.team.holders(Power.RESPOND)]))
 
 
-def page(book: Book, incident: Incident, people: tuple[str, ...], *, reason: str, level: int = 0) -> Incident:
+def page(
+    book: Book,
+    incident: Incident,
+    people: tuple[str, ...],
+    *,
+    reason: str,
+    level: int = 0,
+    approval: str | None = None,
+) -> Incident:
     """Page people; the page moves on until somebody acknowledges."""
     if not people:
         return book.write(incident, j.PagingExhausted(reason="nobody in team.yaml may respond: nobody was paged"))
-    return book.write(incident, j.Paged(page=book.unguessable(), people=people, level=level, reason=reason))
+    paged = j.Paged(page=book.unguessable(), people=people, level=level, reason=reason, approval=approval)
+    return book.write(incident, paged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +72,7 @@ def escalate(book: Book, command: Escalate) -> None:
     """Page the next person of the line (all hands at SEV-1) unless somebody has acknowledged."""
     incident = book.incident(command.incident)
     open_page = incident.pages.get(command.page)
-    if open_page is None or open_page.acknowledged:
-        return
-    if not incident.status.live and not (incident.resolved_at and open_page.at >= incident.resolved_at):
+    if open_page is None or not incident.calls(open_page):
         return
     later = (p for p in incident.pages.values() if p.reason == open_page.reason and p.at >= open_page.at)
     if any(p.level > open_page.level and not p.acknowledged for p in later):
@@ -78,7 +85,7 @@ def escalate(book: Book, command: Escalate) -> None:
         book.write(incident, j.PagingExhausted(reason=f"nobody acknowledged after {rounds} rounds: {open_page.reason}"))
         return
     people = everybody if incident.severity is Severity.SEV1 else (everybody[level % len(everybody)],)
-    page(book, incident, people, reason=open_page.reason, level=level)
+    page(book, incident, people, reason=open_page.reason, level=level, approval=open_page.approval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,9 @@ def resolve(book: Book, command: Resolve) -> Incident:
     must_be_ic(incident, command, book, what="resolve the incident")
     if not command.summary.strip():
         raise Invalid("Say in a sentence how it ended: `resolve bad build reverted on seq-01`.", where="summary")
+    if incident.alone:
+        who = book.config.team.people[incident.alone[0].broken_by or ""].name
+        raise Refused(f"{who} is about to go on alone with {incident.alone[0].verb}: reject that, or wait for it.")
     running = [s.id for s in incident.steps.values() if s.state.live and s.verb is not Verb.COMMUNICATE]
     if running:
         raise Refused(f"{', '.join(running)} is still under way: wait for it, then resolve.")
@@ -44,7 +47,7 @@ def resolve(book: Book, command: Resolve) -> Incident:
         raise Invalid(f"'{owner}' is nobody in team.yaml: name who owns what is left.", where="owner")
     remaining = tuple(j.Remaining(node=n, state=s, owner=owner) for n, s in still_stopped(incident).items())
     for number, left in enumerate(remaining, start=len(incident.actions) + 1):
-        text = f"{left.node} is {left.state}: bring it back or take it out for good"
+        text = f"{left.node} ({left.state.left}): bring it back or take it out for good"
         incident = book.write(
             incident, j.ActionAdded(action=f"act-{number}", text=text, owner=left.owner, origin="resolve")
         )

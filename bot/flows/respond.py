@@ -39,6 +39,8 @@ class Request(Command):
     verb: Verb
     targets: tuple[str, ...] = ()
     reason: str = ""
+    digest: str | None = None
+    """What was shown before it was confirmed; None: nothing was."""
 
     def power(self) -> Power | None:
         """Return the power that the verb takes."""
@@ -66,6 +68,8 @@ def request(book: Book, command: Request) -> Requested:
         must_be_live(incident)
     targets = named_targets(book, incident, command.verb, command.targets)
     check_halt(book, command.verb, automatic=False)
+    if command.digest not in {None, _shown(book, incident, command.verb, targets)}:
+        raise Refused("What would be done has changed since you were asked: look again.")
     left = tuple(
         n for n in targets if not incident.waiting_for(n, command.verb) and not _done(incident, command.verb, n)
     )
@@ -111,6 +115,7 @@ class Preview:
     targets: tuple[str, ...]
     people: int
     stopped: frozenset[str]
+    digest: str
     text: str = ""
 
 
@@ -125,9 +130,15 @@ def preview(book: Book, command: Request) -> Preview:
     return Preview(
         targets=targets,
         people=people_needed(book, command.verb, targets).people,
-        stopped=frozenset(n for each in book.holding() for n in each.frozen),
+        stopped=frozenset(n for each in (*book.holding(), incident) for n in each.stopping),
+        digest=_shown(book, incident, command.verb, targets),
         text="; ".join(f"{node} → {build}" for node, build in list(parameters.items())[:10]),
     )
+
+
+def _shown(book: Book, incident: Incident, verb: Verb, targets: tuple[str, ...]) -> str:
+    """Return what binds a confirmation to what was shown."""
+    return digest_of(book, incident.id, verb, targets, parameters_of(book, verb, targets))
 
 
 def _left_signing(book: Book, verb: Verb, targets: tuple[str, ...]) -> str:

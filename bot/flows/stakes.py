@@ -29,11 +29,12 @@ def _said(inventory: Inventory, verb: Verb, avs: Avs, nodes: list[Node], stopped
             left = len(fleet - set(stopped) - {node.name for node in nodes})
             below = ", BELOW" if left < avs.quorum else ","
             return (
-                f"Stops {some} signers of {avs.name}; {left} go on signing{below} quorum {avs.quorum}; "
+                f"Stops {some} signers of {avs.name}; {left} go{'es' if left == 1 else ''} on signing{below} "
+                f"quorum {avs.quorum}; "
                 f"about {_duties(avs, nodes):,} duties an hour are missed."
             )
         case Verb.UNFREEZE:
-            return f"{some} signers of {avs.name} sign again: no other machine may hold their keys."
+            return f"Lets {some} signers of {avs.name} sign again: no other machine may hold their keys."
         case Verb.ISOLATE:
             return f"Takes {some} nodes of {avs.name} out of traffic."
         case Verb.RESTORE:

@@ -105,7 +105,7 @@ def _resolved(e: j.Resolved, room: Room) -> Saying:
     return Saying(
         icon="■",
         text=f"Resolved: {e.summary}{left}",
-        detail=tuple(f"{r.node} is {r.state}, owner {who(r.owner, room.config)}" for r in e.remaining),
+        detail=tuple(f"{r.node}: {r.state.left}, owner {who(r.owner, room.config)}" for r in e.remaining),
     )
 
 

@@ -8,9 +8,11 @@ from bot.domain import journal as j
 from bot.domain.incident import Incident, Status
 from bot.domain.journal import Written
 from bot.render.environment import render
+from bot.render.redact import Redactor
 from bot.render.words import lines
 
 PUBLIC = "public"
+_SECRETS = Redactor([])
 KEPT = timedelta(days=14)
 """So long an incident that is over stays on the page."""
 
@@ -36,14 +38,19 @@ class Notice:
 def notice(incident: Incident, entries: Sequence[Written]) -> Notice | None:
     """Return what the public may know of an incident; None when nobody told it anything."""
     told = [
-        Update(at=w.at, lines=lines(w.entry.text))
+        Update(at=w.at, lines=lines(_SECRETS.text(w.entry.text)))
         for w in entries
         if isinstance(w.entry, j.StatusGiven) and w.entry.audience == PUBLIC
     ]
     if not told:
         return None
     over = incident.status in {Status.RESOLVED, Status.CLOSED}
-    return Notice(service=incident.avs or "all services", over=over, began=told[0].at, updates=tuple(reversed(told)))
+    return Notice(
+        service=incident.avs or "Which services: being established",
+        over=over,
+        began=told[0].at,
+        updates=tuple(reversed(told)),
+    )
 
 
 def status_page(notices: Iterable[Notice], now: datetime) -> str:

@@ -65,7 +65,8 @@ class Timers:
 
     async def more(self, work: Work) -> Result:
         """Page for what went wrong since the last page."""
-        command = outcomes.PageMore(by=BOT, incident=work.incident or 0, cause=work.body["cause"])
+        since = datetime.fromisoformat(work.body["since"])
+        command = outcomes.PageMore(by=BOT, incident=work.incident or 0, cause=work.body["cause"], since=since)
         await self._ledger.decide(outcomes.page_more, command, holding=work)
         return Done()
 

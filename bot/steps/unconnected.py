@@ -28,7 +28,7 @@ class Unconnected:
         number = work.incident or 0
         incident = await self._ledger.read(lambda rows: rows.incident(number))
         paged = incident.pages.get(str(work.body["page"])) if incident else None
-        if incident is None or paged is None or paged.acknowledged or not incident.status.live:
+        if incident is None or paged is None or not incident.calls(paged):
             return Done(note="nobody needs to be paged any more")
         if work.body["person"] != paged.people[0]:
             return Done(note=NOTE)

@@ -31,6 +31,12 @@ _LATEST = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key")).orde
 _BY_CHANNEL = (
     select(INCIDENT.c.body).where(INCIDENT.c.channel == bindparam("channel")).order_by(INCIDENT.c.id.desc()).limit(1)
 )
+_TOLD = (
+    select(INCIDENT.c.body)
+    .where(func.instr(INCIDENT.c.body, bindparam("mark")) > 0)
+    .order_by(INCIDENT.c.id.desc())
+    .limit(bindparam("most"))
+)
 _HOLDING = select(INCIDENT.c.body).where(INCIDENT.c.holding)
 _WATCH = select(SETTING.c.value).where(SETTING.c.name == "watch")
 _EPISODES = select(
@@ -158,6 +164,12 @@ class Transaction:
     def by_channel(self, channel: str) -> Incident | None:
         """Return the incident whose channel this is."""
         return self._first(lambda i: i.channel == channel, _BY_CHANNEL, channel=channel)
+
+    def told(self, audience: str, *, limit: int) -> tuple[Incident, ...]:
+        """Return the newest incidents of which an audience was told; a key of `told_at` is followed by a time."""
+        rows = self._do(_TOLD, {"mark": f'"{audience}":"2', "most": limit})
+        found = (codec.load_incident(row.body) for row in rows)
+        return tuple(i for i in found if audience in i.told_at)
 
     def holding(self) -> tuple[Incident, ...]:
         """Return the incidents that hold a target stopped."""

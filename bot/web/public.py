@@ -1,5 +1,7 @@
 """`GET /status`: what the public is told. No log-in, nothing internal, cached for a moment."""
 
+import asyncio
+
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
@@ -10,7 +12,7 @@ from bot.web.console import HEADERS, STATIC
 
 FRESH = 5.0
 """Seconds for which a page serves everybody: a crowd of readers costs one look at the database."""
-LOOKED_AT = 200
+SHOWN = 50
 _HEADERS = {**HEADERS, "Cache-Control": "public, max-age=5"}
 
 
@@ -18,14 +20,16 @@ def router(ledger: Ledger) -> APIRouter:
     """Return the public page's routes."""
     routes = APIRouter(include_in_schema=False)
     cached: tuple[float, str] = (0.0, "")
+    turn = asyncio.Lock()
 
     @routes.get("/status")
     async def status() -> HTMLResponse:
         """Return the page, at most `FRESH` seconds old."""
         nonlocal cached
-        now = ledger.clock.now()
-        if not 0 <= now.timestamp() - cached[0] < FRESH or not cached[1]:
-            cached = (now.timestamp(), public.status_page(await ledger.read(_notices), now))
+        async with turn:
+            now = ledger.clock.now()
+            if not 0 <= now.timestamp() - cached[0] < FRESH or not cached[1]:
+                cached = (now.timestamp(), public.status_page(await ledger.read(_notices), now))
         return HTMLResponse(cached[1], headers=_HEADERS)
 
     @routes.get("/status/status.css")
@@ -36,7 +40,6 @@ def router(ledger: Ledger) -> APIRouter:
 
 
 def _notices(rows: Rows) -> list[public.Notice]:
-    """Read what the newest incidents told the public; most told it nothing, which their `told_at` says at once."""
-    found = rows.incidents(live_only=False, limit=LOOKED_AT)
-    told = [i for i in found if public.PUBLIC in i.told_at]
+    """Read what the newest incidents that told the public anything told it."""
+    told = rows.told(public.PUBLIC, limit=SHOWN)
     return [notice for i in told if (notice := public.notice(i, rows.entries(i.number)))]

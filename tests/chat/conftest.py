@@ -87,9 +87,13 @@ class Stage:
     shelf: Shelf
 
     async def opened(self, *signers: str) -> Incident:
-        """Receive an equivocation alert and wait until its channel is furnished."""
+        """Receive an equivocation alert and wait until its channel is furnished and everybody is in it."""
         await self.room.receive(*(alert(signer=s) for s in signers or ("s01",)))
-        return await self.until(lambda i: i.header is not None)
+        incident = await self.until(lambda i: i.header is not None)
+        await self.hands.until(
+            lambda s: any(c["id"] == incident.channel and "U0DAN" in c["members"] for c in s["channels"])
+        )
+        return incident
 
     async def until(self, fits: Callable[[Incident], bool], number: int = 1) -> Incident:
         """Return the incident once it fits."""

@@ -20,10 +20,10 @@ from slack_bolt.response import BoltResponse
 from bot.chat import actions, socket
 from bot.chat.client import Slack
 from bot.chat.pacing import Pacer
-from bot.chat.redact import Redactor
 from bot.chat.socket import Socket, pause_after
 from bot.domain import journal as j
 from bot.practice.workspace.app import APP_TOKEN
+from bot.render.redact import Redactor
 from tests.chat.conftest import TOKEN, RealClock, Stage, staged
 
 SAYS_HELLO = json.dumps({"type": "hello", "num_connections": 1})

@@ -60,7 +60,7 @@ async def test_what_is_held_is_frozen_by_one_button_on_exactly_these_targets(sta
         e for b in header["blocks"] for e in b.get("elements", []) if e.get("action_id") == "step.held:freeze"
     )
     assert "s02, s03" in button["confirm"]["text"]["text"]
-    assert "leaves 17 of 20 signing, quorum 14" in button["confirm"]["text"]["text"]
+    assert "17 go on signing, quorum 14" in button["confirm"]["text"]["text"]
     await stage.hands.press("U0ADA", channel, header["ts"], "step.held:freeze")
     incident = await stage.until(lambda i: "freeze-2" in i.steps)
     assert incident.steps["freeze-2"].targets == ("s02", "s03")
@@ -98,6 +98,10 @@ async def test_a_status_is_given_by_form_and_shared_with_the_stakeholders(stage:
     pressed = await stage.hands.press("U0BO", channel, str(incident.header), actions.STATUS_FORM, wait_view=True)
     assert pressed["view"]["callback_id"] == actions.STATUS
     choice = {"audience": {"field": "stakeholders"}, "text": {"field": "Two signers are stopped. Next word at four."}}
+    done = await stage.hands.submit("U0BO", choice)
+    assert done["open"][-1]["submit"]["text"] == "Tell stakeholders"
+    assert "Two signers are stopped" in str(done["open"][-1])
+    assert "stakeholders" not in (await stage.room.incident()).told_at
     done = await stage.hands.submit("U0BO", choice)
     assert done["ok"], done
     shared = await stage.find("avs-operators", "Two signers are stopped")

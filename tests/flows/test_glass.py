@@ -13,7 +13,7 @@ from bot.domain.playbook import Verb
 from bot.domain.severity import Severity
 from bot.domain.target import State
 from bot.errors import Invalid, Refused
-from bot.flows import approve, glass, halt, intake, respond
+from bot.flows import approve, glass, halt, intake, people, resolve, respond
 from tests.fakes import Room, config, person, room
 
 DELAY = timedelta(minutes=10)
@@ -137,3 +137,47 @@ async def test_its_request_outlives_the_delay_and_expires_afterwards(alone: Room
     alone.clock.go(hours=2)
     assert await alone.decide(approve.expire, command) is None
     assert (await alone.last(j.ApprovalEnded)).how == "expired"
+
+
+async def test_nobody_silences_the_alarm_about_themselves(alone: Room) -> None:
+    await alone.decide(glass.break_glass, breaking())
+    await alone.decide(people.acknowledge, people.Acknowledge(by=person("ada"), incident=1))
+    incident = await alone.incident()
+    [alarm] = [p for p in incident.pages.values() if p.approval]
+    assert incident.calls(alarm)
+    await alone.decide(people.acknowledge, people.Acknowledge(by=person("bo"), incident=1))
+    incident = await alone.incident()
+    assert not incident.calls(incident.pages[alarm.id])
+
+
+async def test_it_is_not_hidden_behind_a_resolution(alone: Room) -> None:
+    await alone.decide(glass.break_glass, breaking())
+    with pytest.raises(Refused, match="go on alone"):
+        await alone.decide(resolve.resolve, resolve.Resolve(by=person("ada"), incident=1, summary="over"))
+
+
+async def test_on_an_incident_that_is_over_people_are_called_all_the_same(alone: Room) -> None:
+    await alone.decide(resolve.resolve, resolve.Resolve(by=person("ada"), incident=1, summary="over"))
+    alone.clock.go(seconds=1)
+    await alone.decide(glass.break_glass, breaking())
+    incident = await alone.incident()
+    assert [p.people for p in incident.pages.values() if incident.calls(p) and p.approval] == [
+        ("ada", "bo", "cyn", "dan", "eve")
+    ]
+
+
+async def test_whoever_may_respond_may_stop_it(alone: Room) -> None:
+    await alone.decide(glass.break_glass, breaking())
+    (asked,) = (await alone.incident()).approvals
+    stop = approve.Approve(by=person("eve"), incident=1, approval=asked, reject=True)
+    await alone.decide(approve.approve, stop)
+    alone.clock.go(minutes=11)
+    await due(alone)
+    assert "unfreeze-1" not in (await alone.incident()).steps
+
+
+async def test_hours_later_nothing_happens_any_more(alone: Room) -> None:
+    await alone.decide(glass.break_glass, breaking())
+    alone.clock.go(hours=12)
+    await due(alone)
+    assert "unfreeze-1" not in (await alone.incident()).steps

@@ -1,6 +1,7 @@
 """Freezing, holding, approving, unfreezing, halting: who may, when, and what it means."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -360,7 +361,8 @@ async def test_what_goes_wrong_within_a_minute_is_paged_together(spine: Room) ->
     assert await spine.due("page.more") == ()
     spine.clock.go(seconds=60)
     (work,) = await spine.due("page.more")
-    more = outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"])
+    since = datetime.fromisoformat(work.body["since"])
+    more = outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"], since=since)
     await spine.decide(outcomes.page_more, more)
     await spine.decide(outcomes.page_more, more)
     reasons = [p.reason for p in (await spine.incident()).pages.values() if "not in force" in p.reason]
@@ -378,5 +380,7 @@ async def test_what_was_mended_within_the_minute_is_not_paged_for(spine: Room) -
         await spine.decide(outcomes.report, command)
     spine.clock.go(seconds=61)
     (work,) = await spine.due("page.more")
-    await spine.decide(outcomes.page_more, outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"]))
+    since = datetime.fromisoformat(work.body["since"])
+    more = outcomes.PageMore(by=BOT, incident=1, cause=work.body["cause"], since=since)
+    await spine.decide(outcomes.page_more, more)
     assert sum("not in force" in p.reason for p in (await spine.incident()).pages.values()) == 1

@@ -33,14 +33,14 @@ async def page(spine: Room, client: httpx.AsyncClient) -> str:
 
 
 async def test_a_quiet_night_says_so(spine: Room, client: httpx.AsyncClient) -> None:
-    assert "No incident is known." in await page(spine, client)
+    assert "Nothing has been announced." in await page(spine, client)
 
 
 async def test_an_incident_is_public_only_once_somebody_told_the_public(spine: Room, client: httpx.AsyncClient) -> None:
     await spine.receive(alert(signer="s01"))
     await tell(spine, "seq-01 signs twice", "internal")
     await tell(spine, "we look into it", "stakeholders")
-    assert "No incident is known." in await page(spine, client)
+    assert "Nothing has been announced." in await page(spine, client)
     await tell(spine, "Some requests are slow.\nNext word at four.")
     shown = await page(spine, client)
     assert "1 incident ongoing" in shown
