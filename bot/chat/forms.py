@@ -71,7 +71,9 @@ class Forms:
     async def roles(self, act: Act, number: int) -> Answer:
         """Return the form that hands a role over."""
         incident = await self._incident(number)
-        form = views.hand_over(incident, self._ledger.world.config, self._sealed(actions.ROLES, act, number))
+        config = self._ledger.world.config
+        me = config.team.by_slack(act.user)
+        form = views.hand_over(incident, config, self._sealed(actions.ROLES, act, number), me.id if me else None)
         return Answer(form=form, instead=f"`{self._front.command} role @person ic` does the same.")
 
     def halt(self, act: Act) -> Answer:

@@ -114,17 +114,22 @@ def resolve(incident: Incident, left: dict[str, State], config: Config, metadata
     return modal(actions.RESOLVE, f"Resolve {incident.id}", "Resolve", blocks, metadata)
 
 
-def hand_over(incident: Incident, config: Config, metadata: str) -> Json:
-    """Return the form that puts a person into a role; who holds each now is in the choices."""
+def hand_over(incident: Incident, config: Config, metadata: str, me: str | None = None) -> Json:
+    """Return the form that puts a person into a role; who holds each now is in the choices.
+
+    It is filled in for what is done in the greatest hurry: whoever opened it (`me`) becomes Incident Commander.
+    """
     roles = []
     for role in Role:
         holder = config.team.people.get(incident.roles.get(role, ""))
         roles.append(kit.option(f"{role.title}, now {holder.name if holder else 'nobody'}", role.value))
     able = [p for p in config.team.people.values() if config.team.may(p.id, Power.RESPOND)][: limits.OPTIONS]
-    blocks = [choice(actions.WHICH, "Which role?", roles)]
+    blocks = [choice(actions.WHICH, "Which role?", roles, first=roles[0])]
     if able:
-        blocks.append(choice(actions.PERSON, "Who takes it?", [kit.option(p.name, p.id) for p in able]))
-    return modal(actions.ROLES, f"Roles of {incident.id}", "Hand over", blocks, metadata)
+        people = [kit.option(p.name, p.id) for p in able]
+        first = next((option for option in people if option["value"] == me), None)
+        blocks.append(choice(actions.PERSON, "Who takes it?", people, first=first))
+    return modal(actions.ROLES, f"Roles of {incident.id}", "Put into the role", blocks, metadata)
 
 
 def halt(metadata: str) -> Json:

@@ -30,6 +30,7 @@ from bot.chat.manifest import manifest
 from bot.cli.shared import FAILED, out
 from bot.practice.crew import PEOPLE
 from bot.practice.scenario import Outcome, Places, Scenario
+from bot.practice.workspace.client import BRIEF
 from bot.store import database as db
 
 BOT, WORKSPACE, CONTROL, FLEET = 8970, 8971, 9099, 9100
@@ -104,7 +105,7 @@ def demo(
 async def _demo(stage: Stage, target: Path | None) -> int:
     began = time.monotonic()
     _write_home(stage)
-    async with _processes(stage), httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with _processes(stage), httpx.AsyncClient(trust_env=False, timeout=15, limits=BRIEF) as client:
         await _ready(client, stage)
         _say_where(stage, once=target is not None)
         scenario = Scenario(client, stage.places, scale=stage.scale, tell=lambda text: _tell(began, text))

@@ -116,3 +116,11 @@ async def test_a_command_without_targets_asks_before_it_acts(stage: Stage) -> No
     typed = await stage.hands.command("U0ADA", str(incident.channel), "/incident rollback", wait_view=True)
     assert typed["view"]["callback_id"] == actions.CHOOSE
     assert not any(s.requester for s in (await stage.room.incident()).steps.values())
+
+
+async def test_taking_over_the_command_is_two_clicks(stage: Stage) -> None:
+    incident = await stage.opened()
+    channel, header = str(incident.channel), str(incident.header)
+    await stage.hands.press("U0CYN", channel, header, actions.ROLES_FORM, wait_view=True)
+    await stage.hands.submit("U0CYN", {})
+    assert (await stage.until(lambda i: i.roles[Role.IC] == "cyn")).roles[Role.IC] == "cyn"

@@ -8,6 +8,8 @@ from typing import Any, Self
 import httpx
 
 Json = dict[str, Any]
+BRIEF = httpx.Limits(keepalive_expiry=2)
+"""Idle connections are dropped before the server drops them (after five seconds), which could meet a request."""
 
 
 class Impossible(Exception):
@@ -24,7 +26,7 @@ class People:
 
     def __init__(self, base_url: str) -> None:
         """Use the workspace at this address."""
-        self._http = httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=30)
+        self._http = httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=30, limits=BRIEF)
 
     async def __aenter__(self) -> Self:
         """Return itself."""
