@@ -87,7 +87,7 @@ def _asked(written: j.Written, incident: Incident, setting: Setting) -> Iterator
     match e:
         case j.Paged():
             yield from ((p, f"{stem}:page.slack:{p}") for p in e.people)
-        case j.IncidentOpened():
+        case j.IncidentOpened() | j.Reopened():
             yield "incidents", f"{stem}:slack.announce"
         case j.ApprovalAsked():
             yield "channel", f"{stem}:slack.post:post"
@@ -105,7 +105,7 @@ def anew(written: j.Written, incident: Incident, setting: Setting, where: str = 
             return messages.ask(incident, incident.approvals[approval], setting)
         case j.Paged(page=page) if page in incident.pages:
             return messages.page(incident, incident.pages[page], setting)
-        case j.IncidentOpened():
+        case j.IncidentOpened() | j.Reopened():
             return messages.announcement(incident, setting)
         case _:
             return messages.entry(written, incident, setting)

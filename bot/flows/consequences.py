@@ -101,6 +101,8 @@ def _talk(incident: Incident, written: j.Written, world: World) -> list[Todo]:
     if isinstance(e, _SETTLING):
         settle = f"settle:{incident.id}"
         todo.append(_todo(incident, written, "slack.settle", merge=settle, priority=6, due=written.at + MOMENT))
+    if isinstance(e, j.Reopened) and e.was != "contained":
+        todo.append(_todo(incident, written, "slack.announce", body, priority=4))
     if isinstance(e, j.Reopened | j.ChannelArchived) and incident.channel is None and incident.status.live:
         # In no lane: what waits for the channel there must not keep it from being opened.
         todo.append(_todo(incident, written, "slack.channel", priority=3))

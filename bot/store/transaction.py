@@ -82,7 +82,13 @@ _END_ALERT = (
 _NEW_WORK = upsert(WORK).on_conflict_do_nothing()
 _MERGE_WORK = (
     update(WORK)
-    .where(WORK.c.merge == bindparam("into"), WORK.c.state == "ready", WORK.c.lease_until.is_(None))
+    # A row that may have been done remembers so in its body, which merging would forget: it stays by itself.
+    .where(
+        WORK.c.merge == bindparam("into"),
+        WORK.c.state == "ready",
+        WORK.c.lease_until.is_(None),
+        func.instr(WORK.c.body, '"unsure"') == 0,
+    )
     .values(body=bindparam("new_body"), due_at=func.min(WORK.c.due_at, bindparam("new_due")))
 )
 
