@@ -7,7 +7,8 @@ retried with growing pauses until the kind's limit, then the row is dead and `bu
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bot.domain.work import Dead, Result, Work
@@ -33,9 +34,23 @@ TRIES: Mapping[str, int] = {"slack.view": 1, "slack.respond": 3}
 MOST_TRIES = 12
 
 
-def talks(kind: str) -> bool:
-    """Tell whether work of this kind only tells people something."""
-    return kind.startswith(("slack.", "page.slack"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Places for some kinds of work, which no other kind may take: `running` are the handlers that hold one."""
+
+    kinds: tuple[str, ...]
+    most: int
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+def pools(kinds: Iterable[str]) -> tuple[Pool, ...]:
+    """Return the pools for these kinds: what acts first, then what calls people, then what only talks."""
+    every = tuple(kinds)
+    calls = tuple(kind for kind in every if kind in CALLS)
+    talk = tuple(kind for kind in every if kind.startswith("slack.") and kind not in CALLS)
+    acts = tuple(kind for kind in every if kind not in {*calls, *talk})
+    sizes = ((acts, AT_ONCE), (calls, TALK_AT_ONCE), (talk, TALK_AT_ONCE))
+    return tuple(Pool(kinds=some, most=most) for some, most in sizes if some)
 
 
 class Worker:
@@ -55,13 +70,8 @@ class Worker:
         self._clock = clock
         self._buried = buried
         self._incident = incident
-        self._running: set[asyncio.Task[None]] = set()
-        self._talking: set[asyncio.Task[None]] = set()
-        self._calling: set[asyncio.Task[None]] = set()
+        self._pools = pools(handlers)
         self._pass = asyncio.Semaphore(A_PASS)
-        self._call = tuple(kind for kind in handlers if kind in CALLS)
-        self._talk = tuple(kind for kind in handlers if talks(kind) and kind not in CALLS)
-        self._acts = tuple(kind for kind in handlers if not talks(kind))
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -69,7 +79,7 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Tell whether a handler runs."""
-        return bool(self._running or self._talking)
+        return any(pool.running for pool in self._pools)
 
     def wake(self) -> None:
         """Look for work now; may be called from any thread."""
@@ -96,23 +106,22 @@ class Worker:
 
     async def once(self) -> int:
         """Claim what is due and start it, what acts before what talks; return how many were started."""
-        acts = await self._start(self._acts, self._running, AT_ONCE)
-        calls = await self._start(self._call, self._calling, TALK_AT_ONCE)
-        return acts + calls + await self._start(self._talk, self._talking, TALK_AT_ONCE)
+        return sum([await self._start(pool) for pool in self._pools])
 
-    async def _start(self, kinds: tuple[str, ...], running: set[asyncio.Task[None]], most: int) -> int:
-        room = most - len(running)
-        if room <= 0 or not kinds:
+    async def _start(self, pool: Pool) -> int:
+        room = pool.most - len(pool.running)
+        if room <= 0:
             return 0
-        claimed = await self._queue.claim(kinds, limit=room, lease=LEASE, incident=self._incident)
+        claimed = await self._queue.claim(pool.kinds, limit=room, lease=LEASE, incident=self._incident)
         if self._closing:  # whoever works next takes them at once; what an earlier try may have done stays counted
             why = "the process ended before it began"
             await asyncio.gather(*(self._queue.retry(work, at=work.due, error=why) for work in claimed))
             return 0
         for work in claimed:
             task = asyncio.create_task(self._handle(work), name=work.key)
-            running.add(task)
-            task.add_done_callback(self._ended)
+            pool.running.add(task)
+            task.add_done_callback(pool.running.discard)
+            task.add_done_callback(lambda _: self._woken.set())
         return len(claimed)
 
     async def drain(self, until: Callable[[], Awaitable[bool]], *, within: float) -> bool:
@@ -134,23 +143,17 @@ class Worker:
         """Stop claiming; let running handlers end for a moment, then cancel them and give their work back."""
         self._closing = True
         self._woken.set()
-        if running := self._running | self._talking:
+        if running := set().union(*(pool.running for pool in self._pools)):
             _, pending = await asyncio.wait(running, timeout=GRACE)
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._talking.discard(task)
-        self._calling.discard(task)
-        self._woken.set()
-
     async def _handle(self, work: Work) -> None:
-        async with self._pass:
-            await asyncio.sleep(0)
         beat = asyncio.create_task(self._heartbeat(work))
         try:
+            async with self._pass:
+                await asyncio.sleep(0)
             result = await self._handlers[work.kind](work)
             if isinstance(result, Dead):
                 await self._bury(work, result.why)

@@ -12,7 +12,8 @@ from bot.domain.authority import Actor
 from bot.domain.journal import EvidenceMissing
 from bot.domain.work import Done, Result, Work
 from bot.errors import ChatError, ChatLater, Invalid, Refused
-from bot.flows import people, record
+from bot.flows import people
+from bot.steps.evidence import Keeper, Where
 
 NOTHING = "(a message without text)"
 CHAT_FILE = "chat_file"
@@ -28,6 +29,7 @@ class Errands:
     def __init__(self, desk: Desk, places: Places) -> None:
         self._desk = desk
         self._places = places
+        self._keeper = Keeper(desk.ledger, desk.blobs)
 
     async def view(self, work: Work) -> Result:
         """Open a form. Its trigger lives three seconds: when that fails, the person is told what to type instead."""
@@ -91,30 +93,25 @@ class Errands:
     async def _keep(self, work: Work, number: int, source: str, file: dict[str, Any], why: str) -> None:
         """Keep a posted file as evidence; what cannot be had is written down, with the reason."""
         name, id_ = str(file.get("name") or "")[:200], str(file.get("id") or "")
-        try:
-            chunks = self._desk.slack.download(str(file.get("url_private_download") or ""), size=file.get("size"))
-            kept = await self._desk.blobs.keep(chunks)
-        except (SlackRefused, ChatLater, ValueError) as refused:
-            if isinstance(refused, ChatLater) and work.attempt < PATIENCE:
-                raise
-            entry = EvidenceMissing(what=f"{CHAT_FILE} {name}", node=None, reason=str(refused))
-            if entry not in [w.entry for w in await self._desk.ledger.read(lambda rows: rows.entries(number))]:
-                await self._desk.ledger.decide(record.note, record.Note(by=SLACK, incident=number, entry=entry))
-            return
-        command = record.Keep(
-            by=SLACK,
+        where = Where(
             incident=number,
-            sha256=kept.sha256,
-            size=kept.size,
-            media_type=str(file.get("mimetype") or "application/octet-stream")[:100],
-            what=CHAT_FILE,
             node=None,
             source=f"{source}/{id_} {name}",
             tool="Slack files, url_private_download",
-            collected_at=self._desk.ledger.clock.now(),
+            by=SLACK,
             reason=why,
         )
-        await self._desk.ledger.decide(record.keep, command, holding=work)
+        media_type = str(file.get("mimetype") or "application/octet-stream")[:100]
+        try:
+            chunks = self._desk.slack.download(str(file.get("url_private_download") or ""), size=file.get("size"))
+            await self._keeper.keep(where, what=CHAT_FILE, media_type=media_type, chunks=chunks, holding=work)
+        except (SlackRefused, ChatLater, ValueError) as refused:
+            if isinstance(refused, ChatLater) and work.attempt < PATIENCE:
+                raise
+            what, said = f"{CHAT_FILE} {name}", str(refused)
+            known = [w.entry for w in await self._desk.ledger.read(lambda rows: rows.entries(number))]
+            if EvidenceMissing(what=what, node=None, reason=said) not in known:
+                await self._keeper.missing(where, what, said)
 
     async def edited(self, work: Work) -> Result:
         """Write down that a noted message was edited or deleted."""

@@ -77,6 +77,9 @@ class Page:
     acknowledged: bool = False
     approval: str | None = None
     """The request with which one person goes on alone, when that is what people are called for."""
+    cause: str = ""
+    nodes: tuple[str, ...] = ()
+    """What went wrong, and on which targets, when that is what people are called for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +374,16 @@ def _role(i: Incident, e: j.RoleTaken, w: j.Written) -> Incident:
 
 
 def _paged(i: Incident, e: j.Paged, w: j.Written) -> Incident:
-    page = Page(id=e.page, people=e.people, level=e.level, reason=e.reason, at=w.at, approval=e.approval)
+    page = Page(
+        id=e.page,
+        people=e.people,
+        level=e.level,
+        reason=e.reason,
+        at=w.at,
+        approval=e.approval,
+        cause=e.cause,
+        nodes=e.nodes,
+    )
     return replace(i, pages={**i.pages, e.page: page})
 
 

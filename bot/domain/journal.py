@@ -174,6 +174,10 @@ class Paged(Entry):
     reason: str
     approval: str | None = None
     """The request with which one person goes on alone, when the page is about that."""
+    cause: str = ""
+    """What such pages have in common: what goes wrong for the same cause soon after is paged together."""
+    nodes: tuple[str, ...] = ()
+    """The targets that the page is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

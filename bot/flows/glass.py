@@ -11,7 +11,7 @@ from bot.flows.approve import Approved, check
 from bot.flows.book import Book, Command
 from bot.flows.people import all_hands, page
 from bot.flows.respond import plan
-from bot.flows.rules import check_halt
+from bot.flows.rules import check_halt, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,24 +33,26 @@ def break_glass(book: Book, command: BreakGlass) -> Approved:
     delay = book.config.policy.break_glass_after
     if delay is None:
         raise Refused("policy.yaml lets nobody go on alone: `break_glass_after` is not set. Two people must agree.")
-    mine = [a for a in incident.approvals.values() if a.pending and command.by.person in {a.requester, None}]
-    found = incident.approvals.get(command.approval or "") or (mine[0] if len(mine) == 1 else None)
+    person = command.by.person or ""
+    live = [a for a in incident.approvals.values() if a.pending and a.requester == person and a.expires_at > book.now]
+    found = incident.approvals.get(command.approval or "") or (live[0] if len(live) == 1 else None)
+    if found is None and live:
+        which = " or ".join(f"{a.verb} of {names(a.targets)}" for a in live)
+        raise Refused(f"You asked for several things: {which}. Press the button on the one you mean, or name its id.")
     if found is None:
         raise Refused("Ask for the step first; then, when nobody comes, break the glass on your own request.")
-    if command.by.person not in found.given:
+    if person not in found.given:
         raise Refused("That is somebody else's request: agree to it, and it has two people.")
     if not command.reason.strip():
         raise Invalid("Say why nobody else can agree: `breakglass Ben is on a plane and the quorum is gone`.")
     check(book, incident, found, command)
     check_halt(book, found.verb, automatic=False)
     if found.broken_by is None:
-        name = book.config.team.people[command.by.person or ""].name
+        name = book.config.team.people[person].name
         acts_at = book.now + delay
-        entry = j.GlassBroken(
-            approval=found.id, person=command.by.person or "", reason=command.reason.strip(), acts_at=acts_at
-        )
+        entry = j.GlassBroken(approval=found.id, person=person, reason=command.reason.strip(), acts_at=acts_at)
         incident = book.write(incident, entry)
-        why = f"BREAK-GLASS: {name} goes on alone with {found.verb} of {', '.join(found.targets[:5])}"
+        why = f"BREAK-GLASS: {name} goes on alone with {found.verb} of {names(found.targets)}"
         incident = page(
             book,
             incident,

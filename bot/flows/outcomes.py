@@ -85,8 +85,7 @@ def _page_once(book: Book, incident: Incident, cause: str, reports: Sequence[j.T
     wait = TOGETHER / book.config.policy.scale
     last = _last_page(incident, cause)
     if last is None or last.at + wait <= book.now:
-        which = names(tuple(r.node for r in reports))
-        return page(book, incident, all_hands(book), reason=f"{cause} {which}: {reports[0].detail}")
+        return _page_about(book, incident, cause, {r.node: r.detail for r in reports})
     # Once for each page: who is called then is told of everything since.
     key = f"{incident.id}:page.more:{last.at.timestamp():.3f}:{cause}"
     body = {"cause": cause, "since": last.at.isoformat()}
@@ -94,8 +93,15 @@ def _page_once(book: Book, incident: Incident, cause: str, reports: Sequence[j.T
     return incident
 
 
+def _page_about(book: Book, incident: Incident, cause: str, worse: Mapping[str, str]) -> Incident:
+    """Page all hands for a cause; `worse` maps each target to what is wrong with it."""
+    nodes = tuple(worse)
+    why = f"{cause} {names(nodes)}: {worse[nodes[0]]}"
+    return page(book, incident, all_hands(book), reason=why, cause=cause, nodes=nodes)
+
+
 def _last_page(incident: Incident, cause: str) -> Page | None:
-    found = [p for p in incident.pages.values() if p.reason.startswith(cause) and not p.level]
+    found = [p for p in incident.pages.values() if p.cause == cause and not p.level]
     return found[-1] if found else None
 
 
@@ -121,17 +127,10 @@ def page_more(book: Book, command: PageMore) -> None:
     else:
         tracks = incident.tracks.get(Verb.FREEZE, {}).items()
         worse = {n: t.detail for n, t in tracks if t.state in BAD and t.since > command.since}
-    told = {n for p in incident.pages.values() if p.at > command.since for n in _named(p.reason, command.cause)}
+    told = {n for p in incident.pages.values() if p.cause == command.cause and p.at > command.since for n in p.nodes}
     left = {n: why for n, why in worse.items() if n not in told}
     if left:
-        why = f"{command.cause} {names(tuple(left))}: {next(iter(left.values()))}"
-        page(book, incident, all_hands(book), reason=why)
-
-
-def _named(reason: str, cause: str) -> tuple[str, ...]:
-    """Return the targets that a page's reason names."""
-    listed = reason.removeprefix(cause).partition(":")[0] if reason.startswith(cause) else ""
-    return tuple(word.strip() for word in listed.split(","))
+        _page_about(book, incident, command.cause, left)
 
 
 def _let_go_elsewhere(book: Book, incident: Incident, step: str, reports: Sequence[j.TargetReport]) -> None:

@@ -52,11 +52,21 @@ def page(
     reason: str,
     level: int = 0,
     approval: str | None = None,
+    cause: str = "",
+    nodes: tuple[str, ...] = (),
 ) -> Incident:
     """Page people; the page moves on until somebody acknowledges."""
     if not people:
         return book.write(incident, j.PagingExhausted(reason="nobody in team.yaml may respond: nobody was paged"))
-    paged = j.Paged(page=book.unguessable(), people=people, level=level, reason=reason, approval=approval)
+    paged = j.Paged(
+        page=book.unguessable(),
+        people=people,
+        level=level,
+        reason=reason,
+        approval=approval,
+        cause=cause,
+        nodes=nodes,
+    )
     return book.write(incident, paged)
 
 
@@ -85,7 +95,17 @@ def escalate(book: Book, command: Escalate) -> None:
         book.write(incident, j.PagingExhausted(reason=f"nobody acknowledged after {rounds} rounds: {open_page.reason}"))
         return
     people = everybody if incident.severity is Severity.SEV1 else (everybody[level % len(everybody)],)
-    page(book, incident, people, reason=open_page.reason, level=level, approval=open_page.approval)
+    again = open_page
+    page(
+        book,
+        incident,
+        people,
+        reason=again.reason,
+        level=level,
+        approval=again.approval,
+        cause=again.cause,
+        nodes=again.nodes,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

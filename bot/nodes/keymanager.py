@@ -19,7 +19,7 @@ from bot.domain.inventory import Endpoint, Node
 from bot.domain.target import Answer, Artifact, Effect, KeyReading, Reply, Sample, short
 from bot.errors import Misconfigured, NodeBroken, NodeError, NodeRefused
 from bot.nodes.escrow import Escrow
-from bot.nodes.http import Call, Wire, named
+from bot.nodes.wire import Call, Wire, named
 from bot.nodes.prometheus_text import Counters, read_counters
 from bot.ports import Clock, Traits
 

@@ -8,7 +8,7 @@ import httpx
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.errors import Misconfigured
-from bot.nodes.http import node_client
+from bot.nodes.wire import node_client
 from bot.ports import Clock
 
 

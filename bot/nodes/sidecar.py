@@ -12,7 +12,7 @@ from bot import __version__
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer, Effect, KeyReading, Release, Reply, Sample, short
 from bot.errors import NoAnswer, NodeError, NodeRefused, NotReached
-from bot.nodes.http import Wire, named
+from bot.nodes.wire import Wire, named
 from bot.ports import Clock, Item, Traits
 
 _V1 = "/stopsign/v1"

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.authority import BOT
+from bot.domain.authority import BOT, Actor
 from bot.domain.journal import EvidenceMissing
 from bot.domain.target import Artifact
+from bot.domain.work import Work
 from bot.flows import record
 from bot.ledger import Ledger
 from bot.ports import Blobs
@@ -23,6 +24,9 @@ class Where:
     tool: str
     since: datetime | None = None
     until: datetime | None = None
+    by: Actor = BOT
+    reason: str = ""
+    """Who took it into custody, and why, when that was not a step of the bot's own."""
 
 
 class Keeper:
@@ -40,14 +44,15 @@ class Keeper:
         media_type: str,
         chunks: AsyncIterator[bytes],
         marks: Callable[[], Mapping[str, str]] | None = None,
+        holding: Work | None = None,
     ) -> str:
         """Store a stream and return its item id; raises what `chunks` raises, with nothing journalled.
 
-        `marks` is asked for after the stream has ended.
+        `marks` is asked for after the stream has ended; `holding` ties the record to work that is still ours.
         """
         kept = await self._blobs.keep(chunks)
         command = record.Keep(
-            by=BOT,
+            by=where.by,
             incident=where.incident,
             sha256=kept.sha256,
             size=kept.size,
@@ -60,8 +65,9 @@ class Keeper:
             window_from=where.since,
             window_to=where.until,
             marks=marks() if marks else {},
+            reason=where.reason,
         )
-        return await self._ledger.decide(record.keep, command)
+        return await self._ledger.decide(record.keep, command, holding=holding)
 
     async def keep_json(self, where: Where, what: str, value: object) -> str:
         """Store a value as JSON."""
@@ -74,7 +80,7 @@ class Keeper:
     async def missing(self, where: Where, what: str, reason: str) -> None:
         """Write down that something could not be captured, and why."""
         entry = EvidenceMissing(what=what, node=where.node, reason=reason)
-        await self._ledger.decide(record.note, record.Note(by=BOT, incident=where.incident, entry=entry))
+        await self._ledger.decide(record.note, record.Note(by=where.by, incident=where.incident, entry=entry))
 
 
 def as_json(value: object) -> bytes:

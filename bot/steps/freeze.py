@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,7 +40,10 @@ class Freezer:
 
     async def _ask(self, go: respond.Go, name: str) -> Outcome:
         node = go.config_nodes[name]
-        return of_reply(*await self._freeze(go.incident, node, f"{go.incident.id}:{go.step.id}:{name}"))
+        outcome = of_reply(*await self._freeze(go.incident, node, f"{go.incident.id}:{go.step.id}:{name}"))
+        if outcome.already and go.resumed:  # our own request, cut off before its answer, may have done it
+            return replace(outcome, already=False, detail=f"{outcome.detail}, perhaps by our own earlier try")
+        return outcome
 
     async def _freeze(self, incident: Incident, node: Node, request: str) -> tuple[Reply, str | None]:
         signer = self._signer(node)

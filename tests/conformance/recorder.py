@@ -41,8 +41,9 @@ class Recorder:
         self._file.flush()
 
     def lines(self) -> list[Json]:
-        """Return everything that was written so far."""
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        """Return everything that was written so far, by this process and by others into the same folder."""
+        paths = [*sorted(set(self.path.parent.glob("sent-*.jsonl")) - {self.path}), self.path]
+        return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
     def close(self) -> None:
         """Close the file."""

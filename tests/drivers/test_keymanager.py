@@ -15,7 +15,7 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
 from bot.errors import Misconfigured, NodeBroken, NodeRefused
 from bot.nodes import keymanager
-from bot.nodes.http import node_client
+from bot.nodes.wire import node_client
 from bot.nodes.keymanager import Keymanager
 from bot.nodes.prometheus_text import read_counters
 from bot.nodes.reach import Reach

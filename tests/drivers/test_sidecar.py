@@ -14,7 +14,7 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
 from bot.errors import NoAnswer, NodeBroken, NodeRefused, NotReached
 from bot.nodes import sidecar
-from bot.nodes.http import node_client
+from bot.nodes.wire import node_client
 from bot.nodes.sidecar import Sidecar
 from bot.ports import Deployer, Recorder, Router, Signer
 from bot.practice.fleet import Character, FleetSpec, NodeSpec, RunningFleet, build_hash, key_of, running_fleet

@@ -206,6 +206,20 @@ async def test_a_step_that_was_cut_off_is_resumed_and_no_outcome_is_invented(
     assert await play.state() in {State.ACKNOWLEDGED, State.UNKNOWN}
 
 
+async def test_what_our_own_cut_off_request_did_is_not_called_done_by_others(spine: Room, tmp_path: Path) -> None:
+    signer = FakeSigner(spine.clock)
+    play = Play(spine, signer, tmp_path)
+    await spine.receive(alert(signer="s01"))
+    await spine.advance()
+    (work,) = await spine.due("step.freeze")
+    await spine.decide(respond.begin, respond.Begin(by=BOT, incident=1, step=str(work.body["step"])))
+    signer.frozen = True  # the request arrived; the process was killed before the answer
+    await play.handlers["step.freeze"](work)
+    incident = await play.until(60, is_(State.VERIFIED))
+    track = incident.tracks[Verb.FREEZE]["s01"]
+    assert (track.state, incident.status) == (State.VERIFIED, Status.CONTAINED)
+
+
 async def test_a_watch_that_looked_before_the_unfreeze_does_not_freeze_again_on_paper(
     spine: Room, tmp_path: Path
 ) -> None:

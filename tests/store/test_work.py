@@ -112,6 +112,31 @@ async def test_dead_work_is_told(spine: Room) -> None:
     assert buried == ["the channel is gone"]
 
 
+@pytest.mark.parametrize("kind", ["step.run", "page.slack", "slack.post"])
+async def test_a_worker_that_ends_gives_back_what_runs_and_what_waits_for_its_turn(
+    spine: Room, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("bot.worker.GRACE", 0.01)
+    monkeypatch.setattr("bot.worker.A_PASS", 1)
+
+    async def handler(work: Work) -> Result:
+        await asyncio.Event().wait()
+        return Done()
+
+    async def bury(work: Work, why: str) -> None:
+        raise AssertionError(why)
+
+    await enqueue(spine, *(Todo(key=f"{n}", kind=kind, incident=n) for n in range(3)))
+    worker = Worker(spine.claims, {kind: handler}, clock=spine.clock, buried=bury)
+    assert await worker.once() == 3
+    assert worker.busy
+    if kind == "slack.post":
+        await asyncio.sleep(0.05)  # all have begun; else two still wait
+    await worker.close()
+    assert not worker.busy
+    assert len(await spine.due(kind)) == 3
+
+
 async def test_decisions_that_arrive_together_are_committed_together_and_fail_alone(spine: Room) -> None:
     commits = 0
 

@@ -12,8 +12,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReached
-from bot.nodes import http
-from bot.nodes.http import Wire, node_client
+from bot.nodes import wire as lines
+from bot.nodes.wire import Wire, node_client
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 JSON: TypeAdapter[Any] = TypeAdapter(Any)
