@@ -28,7 +28,7 @@ from bot.flows import outcomes
 from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.monitoring.prometheus import Prometheus
-from bot.nodes.reach import Connect, Reach
+from bot.nodes.reach import Connect, Reach, traits_of
 from bot.schedule import ticking
 from bot.settings import Settings
 from bot.steps.capture import Capturer
@@ -131,12 +131,17 @@ def build(settings: Settings) -> App:
     clock = SystemClock()
     drivers = _drivers(config)
     database = Database(db.connect(settings.database), now=clock.now, salt=lambda: secrets.token_bytes(32))
-    world = World(config=config, traits={name: module.TRAITS for name, module in drivers.items()})
+    world = World(config=config, traits=lambda endpoint: traits_of(drivers.get(endpoint.driver), endpoint))
     ledger = Ledger(database, world=world, clock=clock)
     evidence = home / "evidence"
     signer = _signer(evidence)
     blobs = Folder(evidence)
-    fleet = Reach(drivers={name: _connect(module) for name, module in drivers.items()}, secret=secret_of, clock=clock)
+    fleet = Reach(
+        drivers={name: _connect(module) for name, module in drivers.items()},
+        secret=secret_of,
+        clock=clock,
+        networks=config.inventory.networks,
+    )
     prometheus = Prometheus(settings.prometheus_url)
     chat = _chat(settings, ledger, blobs)
     keeper = Keeper(ledger, blobs)
@@ -180,7 +185,7 @@ def _handlers(
 
 def _drivers(config: Config) -> Mapping[str, ModuleType]:
     """Import the driver modules that the inventory names, and no others."""
-    names = sorted({endpoint.driver for node in config.inventory.nodes.values() for endpoint in node.reach.values()})
+    names = sorted({e.driver for node in config.inventory.nodes.values() for _, e in node.endpoints})
     found: dict[str, ModuleType] = {}
     problems: list[str] = []
     for name in names:
@@ -189,7 +194,7 @@ def _drivers(config: Config) -> Mapping[str, ModuleType]:
         except ModuleNotFoundError:
             module = None
         if module is None or not hasattr(module, "connect"):
-            problems.append(f"inventory.yaml: there is no driver '{name}': see docs/node-api.yaml for what there is")
+            problems.append(f"inventory.yaml: there is no driver '{name}': docs/drivers.md lists what there is")
         else:
             found[name] = module
     if problems:

@@ -8,7 +8,7 @@ raises NotReached (cannot have arrived), NoAnswer (may have acted), NodeRefused 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from bot.domain.incident import Incident
 from bot.domain.inventory import Capability, Endpoint, Node
@@ -30,17 +30,24 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What a driver promises, declared as data.
+    """What a driver promises, declared as data; docs/drivers.md is made of it.
 
-    `reversible` False means that undoing a freeze needs keystore and password again (escrow). `tier` is `real` when it
-    was proven against the real program, `emulated` otherwise: never automatic.
+    `reversible` False means that undoing takes more than one call; `destructive` that a freeze deletes keys, so that
+    it needs an escrow. `proves_by` is the proof it gives, `needs` what that takes (which counters, which window),
+    `cannot_know` what stays unknown, `blast_radius` what else is hit. `tested` names program and version it was proven
+    against: when that was the real one, `tier` is `real`; `emulated` is never automatic.
     """
 
     effect: Effect
     reversible: bool
     proves_by: str
     cannot_know: str
-    tier: str = "real"
+    capabilities: tuple[Capability, ...]
+    needs: str
+    blast_radius: str
+    tested: str
+    tier: Literal["real", "emulated"] = "real"
+    destructive: bool = False
 
 
 @runtime_checkable
@@ -145,11 +152,11 @@ class Fleet(Protocol):
         ...
 
 
-class DriverFactory(Protocol):
-    """What a module of `bot/nodes/` exports as `connect`."""
+class Recorders(Protocol):
+    """Gives all that can be asked for a node's evidence."""
 
-    def __call__(self, node: Node, endpoint: Endpoint, *, token: str | None) -> object:
-        """Return a driver for `endpoint`; opens no connection yet."""
+    def recorders(self, node: Node) -> Sequence[tuple[Endpoint, object]]:
+        """Return the drivers that are asked for evidence, each with its endpoint."""
         ...
 
 

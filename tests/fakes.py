@@ -31,8 +31,17 @@ from bot.store.database import Database
 START = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)  # a Friday, 3 a.m.
 GOOD_BUILD = "sha256:" + "a" * 64
 SHIPPED = load(None)
-SIDECAR = Traits(effect=Effect.SET_STATE, reversible=True, proves_by="counters", cannot_know="elsewhere")
-KEYMANAGER = Traits(effect=Effect.SET_STATE, reversible=False, proves_by="counters", cannot_know="elsewhere")
+SIDECAR = Traits(
+    effect=Effect.SET_STATE,
+    reversible=True,
+    capabilities=(Capability.SIGNER,),
+    proves_by="counters",
+    needs="two samples",
+    cannot_know="elsewhere",
+    blast_radius="the keys",
+    tested="nothing",
+)
+TRAITS = {"sidecar": SIDECAR, "keymanager": replace(SIDECAR, reversible=False, destructive=True)}
 
 
 class FrozenClock:
@@ -170,7 +179,7 @@ async def room(folder: Path, chosen: Config | None = None, clock: FrozenClock | 
     ticking = clock or FrozenClock()
     database = Database(db.connect(url), now=ticking.now, salt=lambda: b"s" * 32)
     database.start()
-    world = World(config=chosen or config(), traits={"sidecar": SIDECAR, "keymanager": KEYMANAGER})
+    world = World(config=chosen or config(), traits=lambda endpoint: TRAITS.get(endpoint.driver))
     try:
         yield Room(database, world, ticking)
     finally:

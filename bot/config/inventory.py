@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from bot.config.addresses import url_problem
 from bot.config.policy import CHANNEL
 from bot.config.sheet import Sheet, did_you_mean
 from bot.config.yaml_tree import Place, Tree
+from bot.domain.addresses import url_problem
 from bot.domain.inventory import Avs, Capability, Endpoint, Inventory, Node
 
 TOP = ("networks", "avs", "defaults", "nodes")
@@ -23,7 +23,7 @@ _SECRET = re.compile(r"token|secret|password|credential", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}", re.ASCII)
 _DRIVER = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _CAPABILITIES = tuple(str(c) for c in Capability)
-_ENDPOINT = ("driver", "url", "token", "timeout", "options")
+_ENDPOINT = ("driver", "url", "token", "timeout", "options", "ca", "client_cert", "client_key")
 _NODE = (
     *("name", "avs", "keys", "cohort", "region", "zone", "provider", "client", "labels", "rollback", "escrow"),
     *("api", *_CAPABILITIES),
@@ -132,27 +132,41 @@ def _node(sheet: Sheet, entry: dict[str, Tree], place: Place, networks: Sequence
         if key not in _NODE:
             sheet.say((*place, key), "is not known here" + did_you_mean(key, _NODE))
     fields = {key: value for key, value in known.items() if key in _NODE}
-    reach = _reach(sheet, entry, place, networks)
-    return sheet.read(Node, fields, place, reach=reach)
+    reach, more = _reach(sheet, entry, place, networks)
+    return sheet.read(Node, fields, place, reach=reach, more_recorders=more)
 
 
-def _reach(sheet: Sheet, entry: dict[str, Tree], place: Place, networks: Sequence[str]) -> dict[Capability, Endpoint]:
+def _reach(
+    sheet: Sheet, entry: dict[str, Tree], place: Place, networks: Sequence[str]
+) -> tuple[dict[Capability, Endpoint], tuple[Endpoint, ...]]:
+    """Return the endpoint of each capability, and the recorders after the first."""
     shared = sheet.mapping(entry.get("api"), (*place, "api"), known=_ENDPOINT)
     found: dict[Capability, Endpoint] = {}
+    more: list[Endpoint] = []
     for capability in Capability:
-        own_place: Place = (*place, str(capability))
-        own = sheet.mapping(entry.get(capability), own_place)
-        if not own and not shared:
-            continue
-        at = own_place if own else (*place, "api")
-        for key in shared:
-            if key not in own:
-                sheet.stands_at((*own_place, key), (*place, "api", key))
-        endpoint = sheet.read(Endpoint, {**shared, **own}, at)
-        if endpoint is not None:
+        written = entry.get(capability)
+        several = capability is Capability.RECORDER and isinstance(written, list)
+        blocks = [((*place, str(capability)), written)]
+        if several and isinstance(written, list):
+            blocks = [((*place, str(capability), i), block) for i, block in enumerate(written)]
+        for own_place, block in blocks:
+            own = sheet.mapping(block, own_place)
+            if not own and (several or not shared):
+                continue
+            filled = {} if several else shared  # each of several is another API: nothing is shared between them
+            at = own_place if own else (*place, "api")
+            for key in filled:
+                if key not in own:
+                    sheet.stands_at((*own_place, key), (*place, "api", key))
+            endpoint = sheet.read(Endpoint, {**filled, **own}, at)
+            if endpoint is None:
+                continue
             _check_endpoint(sheet, endpoint, at, networks)
-            found[capability] = endpoint
-    return found
+            if capability in found:
+                more.append(endpoint)
+            else:
+                found[capability] = endpoint
+    return found, tuple(more)
 
 
 def _check_endpoint(sheet: Sheet, endpoint: Endpoint, place: Place, networks: Sequence[str]) -> None:
@@ -165,6 +179,12 @@ def _check_endpoint(sheet: Sheet, endpoint: Endpoint, place: Place, networks: Se
         sheet.say((*place, "token"), _TOKEN_REMEDY)
     if not timedelta() < endpoint.timeout <= _LONGEST_TIMEOUT:
         sheet.say((*place, "timeout"), "must be longer than 0 and at most 1m")
+    for key in ("ca", "client_cert", "client_key"):
+        path = getattr(endpoint, key)
+        if path is not None and not path.startswith("/"):
+            sheet.say((*place, key), "must be the absolute path of a PEM file")
+    if (endpoint.client_cert is None) != (endpoint.client_key is None):
+        sheet.say((*place, "client_cert"), "and client_key belong together: write both, or neither")
     for key, value in endpoint.options.items():
         if _SECRET.search(key) and not REFERENCE.fullmatch(value):
             sheet.say((*place, "options", key), _TOKEN_REMEDY)

@@ -1,21 +1,19 @@
 """A second look at a configuration that is valid: what will hurt on the night it is needed. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
 from bot.domain.authority import Power
 from bot.domain.config import Config
-from bot.domain.inventory import Capability, Inventory, Node
+from bot.domain.inventory import Capability, Endpoint, Inventory, Node
 from bot.domain.runbook import Runbook
 from bot.domain.target import short
 from bot.domain.team import HOURS_A_WEEK, Team
 
 CONTRACT_LIVES = timedelta(days=90)
-DESTRUCTIVE = frozenset({"keymanager"})
-"""Drivers whose freeze deletes keys."""
 NEED_TWO = (Power.UNFREEZE, Power.ROLLBACK, Power.REARM)
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -54,15 +52,18 @@ def fail(name: str, what: str, todo: str) -> Check:
     return Check(name=name, state=State.FAIL, what=what, todo=todo)
 
 
-def review(config: Config, *, today: date) -> Iterator[Check]:
-    """Yield what can be said about `config` without looking outside, one line for each subject at least."""
+def review(config: Config, *, today: date, destructive: Callable[[Endpoint], bool]) -> Iterator[Check]:
+    """Yield what can be said about `config` without looking outside, one line for each subject at least.
+
+    `destructive` tells whether a freeze at a signer's endpoint deletes keys.
+    """
     inventory = config.inventory
     yield _fleet(config)
     yield from _or_ok("keys", "no key is in two places", _keys(inventory))
     yield from _or_ok("zones", "no zone takes a service below its quorum", _zones(inventory))
     yield from _or_ok("reach", "every node can be asked to stop", _reach(inventory))
     yield from _or_ok("alerts", "safety alerts can name every node", _nameable(config))
-    yield from _or_ok("escrow", "no freeze destroys what cannot be restored", _escrow(config))
+    yield from _or_ok("escrow", "no freeze destroys what cannot be restored", _escrow(config, destructive))
     yield from _or_ok("rollback", "every node has a rollback contract tested lately", _contracts(inventory, today))
     yield from _or_ok("on-call", "two people who may start things again, at every hour", _hours(config.team))
     yield from _or_ok("people", "everybody on call can be reached", _people(config.team))
@@ -187,11 +188,11 @@ def _ambiguous(config: Config) -> Iterator[tuple[list[str], str]]:
                 yield names, f"{attribute}={value}"
 
 
-def _escrow(config: Config) -> Iterator[Check]:
+def _escrow(config: Config, destructive: Callable[[Endpoint], bool]) -> Iterator[Check]:
     exposed = [
         node.name
         for node in config.inventory.nodes.values()
-        if not node.escrow and (signer := node.reach.get(Capability.SIGNER)) and signer.driver in DESTRUCTIVE
+        if not node.escrow and (signer := node.reach.get(Capability.SIGNER)) and destructive(signer)
     ]
     if not exposed:
         return

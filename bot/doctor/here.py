@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote
 
 from bot.config import load
@@ -20,7 +21,9 @@ from bot.config.review import Check, fail, ok, review, some, warn
 from bot.doctor.outside import PATIENCE, at_once, looks
 from bot.doctor.slack import slack
 from bot.domain.config import Config
+from bot.domain.inventory import Endpoint
 from bot.errors import Misconfigured
+from bot.nodes.reach import traits_of
 from bot.settings import SHORTEST_TOKEN, Settings
 
 
@@ -48,7 +51,7 @@ def checks(
         yield from asyncio.run(at_once([slack(settings)]))
         return
     if home is not None:
-        yield from review(config, today=today or datetime.now(UTC).date())
+        yield from review(config, today=today or datetime.now(UTC).date(), destructive=_destructive)
         yield from _drivers(config)
         yield from _references(config, environ)
     yield from asyncio.run(at_once(looks(settings, config, environ)))
@@ -140,20 +143,31 @@ def _port(settings: Settings) -> Check:
     return ok("port", f"{where} is free")
 
 
+def _driver(name: str) -> ModuleType | None:
+    """Return the module of a driver, or None when there is none of that name."""
+    found = importlib.util.find_spec(f"bot.nodes.{name}")
+    module = importlib.import_module(f"bot.nodes.{name}") if found else None
+    return module if hasattr(module, "connect") else None
+
+
+def _destructive(endpoint: Endpoint) -> bool:
+    traits = traits_of(_driver(endpoint.driver), endpoint)
+    return traits is not None and traits.destructive
+
+
 def _drivers(config: Config) -> Iterator[Check]:
-    names = {endpoint.driver for node in config.inventory.nodes.values() for endpoint in node.reach.values()}
+    names = {endpoint.driver for node in config.inventory.nodes.values() for _, endpoint in node.endpoints}
     for name in sorted(names):
-        found = importlib.util.find_spec(f"bot.nodes.{name}")
-        if found is None or not hasattr(importlib.import_module(f"bot.nodes.{name}"), "connect"):
+        if _driver(name) is None:
             yield fail(
-                "drivers", f"there is no driver {name!r}", "correct driver in inventory.yaml: sidecar, keymanager, …"
+                "drivers", f"there is no driver {name!r}", "correct driver in inventory.yaml: see docs/drivers.md"
             )
 
 
 def _references(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
     holders: dict[str, list[str]] = {}
     for node in config.inventory.nodes.values():
-        for endpoint in node.reach.values():
+        for _, endpoint in node.endpoints:
             texts = (endpoint.token or "", *endpoint.options.values())
             for reference in texts:
                 if reference.startswith(("env:", "file:")):

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bot.config.addresses import address_problem
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, some, warn
 from bot.doctor.slack import slack
+from bot.domain.addresses import address_problem
 from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import short

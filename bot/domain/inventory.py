@@ -28,8 +28,9 @@ class Cohort(StrEnum):
 class Endpoint:
     """Where one capability is reached.
 
-    `driver` names a module of `bot/nodes/`; `token` is a reference `env:NAME` or `file:/path`, never a secret itself;
-    `options` are the driver's own.
+    `driver` names a module of `bot/nodes/`; `url` is http(s)://…, tcp://host:port or unix:/path, as the driver needs;
+    `token` is a reference `env:NAME` or `file:/path`, never a secret itself; `options` are the driver's own. `ca`,
+    `client_cert` and `client_key` are absolute paths of PEM files.
     """
 
     driver: str
@@ -37,6 +38,10 @@ class Endpoint:
     token: str | None = None
     timeout: timedelta = timedelta(seconds=5)
     options: Mapping[str, str] = field(default_factory=dict)
+    ca: str | None = None
+    """Who signs the node's certificate, instead of the authorities that the system trusts."""
+    client_cert: str | None = None
+    client_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +67,22 @@ class Node:
     client: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[Capability, Endpoint] = field(default_factory=dict)
+    """Where it is asked; of several recorders, the first."""
+    more_recorders: tuple[Endpoint, ...] = ()
     rollback: RollbackContract | None = None
     escrow: bool = False
     """True when keystore and password are attested to be kept elsewhere: a destructive freeze can be undone."""
+
+    @property
+    def endpoints(self) -> tuple[tuple[Capability, Endpoint], ...]:
+        """Return all endpoints, in the order of the capabilities."""
+        more = ((Capability.RECORDER, endpoint) for endpoint in self.more_recorders)
+        return (*self.reach.items(), *more)
+
+    @property
+    def recorders(self) -> tuple[Endpoint, ...]:
+        """Return the endpoints that are asked for evidence, in the order of the inventory."""
+        return tuple(endpoint for capability, endpoint in self.endpoints if capability is Capability.RECORDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

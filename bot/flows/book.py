@@ -11,6 +11,7 @@ from bot.domain import watch as watches
 from bot.domain.authority import Actor, Power
 from bot.domain.config import Config
 from bot.domain.incident import Incident
+from bot.domain.inventory import Endpoint
 from bot.domain.journal import Entry, EvidenceKept, Written
 from bot.domain.watch import Watch
 from bot.domain.work import Todo
@@ -40,7 +41,8 @@ class World:
     """What every decision may look at besides the tables: the operator's files and the drivers' promises."""
 
     config: Config
-    traits: Mapping[str, Traits]
+    traits: Callable[[Endpoint], Traits | None]
+    """What the driver of an endpoint promises there; None: there is no such driver."""
 
 
 Consequences = Callable[[Incident | None, Written, World], Sequence[Todo]]

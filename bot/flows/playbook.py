@@ -229,10 +229,10 @@ def _why_not_alone(book: Book, incident: Incident, planned: PlannedStep, node: s
     if not incident.safety or node not in incident.mapped:
         return "no safety runbook names it: a person decides"
     found = book.config.inventory.nodes[node]
-    traits = book.world.traits.get(found.reach[Capability.SIGNER].driver)
+    traits = book.world.traits(found.reach[Capability.SIGNER])
     if traits is None or traits.tier != "real":
         return "its driver is proven only against an emulator: a person decides"
-    if not traits.reversible and book.config.policy.require_escrow and not found.escrow:
+    if traits.destructive and book.config.policy.require_escrow and not found.escrow:
         return "its freeze deletes the key, and no escrow is attested: a person decides, since a slash is worse"
     return None
 

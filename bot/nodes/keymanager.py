@@ -8,19 +8,19 @@ stands inside. Deleting destroys; each answer's `slashing_protection` comes back
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 from pydantic import TypeAdapter
 
-from bot.domain.inventory import Endpoint, Node
+from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer, Artifact, Effect, KeyReading, Reply, Sample, short
-from bot.errors import Misconfigured, NodeBroken, NodeError, NodeRefused
+from bot.errors import NodeBroken, NodeError, NodeRefused
 from bot.nodes.escrow import Escrow
-from bot.nodes.wire import Call, Wire, named
 from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.way import Way
+from bot.nodes.wire import Call, Wire, named
 from bot.ports import Clock, Traits
 
 KEYSTORES = "/eth/v1/keystores"
@@ -31,6 +31,11 @@ BY_HAND = "no escrow is named in the inventory: import keystore and slashing pro
 TRAITS = Traits(
     effect=Effect.SET_STATE,
     reversible=False,
+    destructive=True,
+    capabilities=(Capability.SIGNER,),
+    needs="published messages counted by key, or by a node whose keys are all asked for; two samples over a due duty",
+    blast_radius="the named keys are deleted from the validator client; its other keys sign on",
+    tested="the practice fleet's imitation of Lodestar",
     proves_by="the key is no longer listed, and its counters of published messages in the node's /metrics are flat",
     cannot_know="signatures made with the same key elsewhere; a restart, if /metrics lacks process_start_time_seconds",
     tier="emulated",  # proven against the practice fleet's imitation of Lodestar only: never automatic
@@ -64,10 +69,13 @@ _LIST = TypeAdapter(_Keystores)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-def connect(
-    node: Node, endpoint: Endpoint, *, token: str | None, client: httpx.AsyncClient, clock: Clock
-) -> "Keymanager":
-    """Return the driver of `node`'s Keymanager API at `endpoint`; opens no connection. Raises Misconfigured.
+def traits(endpoint: Endpoint) -> Traits:
+    """Return what the driver promises at `endpoint`: remote keys are imported again, and need no escrow."""
+    return replace(TRAITS, reversible=True, destructive=False) if endpoint.options.get("remote_signer") else TRAITS
+
+
+def connect(way: Way) -> "Keymanager":
+    """Return the driver of a node's Keymanager API; opens no connection. Raises Misconfigured.
 
     Options:
         metrics: base URL of /metrics, when it is another; it gets no token
@@ -76,13 +84,9 @@ def connect(
         escrow: folder of `bot/nodes/escrow.py`; without it a freeze is undone by hand
         remote_signer: URL with which remote keys are imported again
     """
-    known = {"metrics", "counters", "key_label", "escrow", "remote_signer"}
-    if unknown := sorted(set(endpoint.options) - known):
-        raise Misconfigured([f"node {node.name}: keymanager has no option {', '.join(unknown)}"])
-    wire = Wire(client=client, node=node.name, base=endpoint.url, timeout=endpoint.timeout, token=token)
-    elsewhere = endpoint.options.get("metrics")
-    metrics = Wire(client=client, node=node.name, base=elsewhere or endpoint.url, timeout=endpoint.timeout)
-    return Keymanager(node, wire, metrics, endpoint.options, clock)
+    options = way.options("metrics", "counters", "key_label", "escrow", "remote_signer")
+    metrics = way.wire(options.get("metrics"), token=None)
+    return Keymanager(way.node, way.wire(), metrics, options, way.clock)
 
 
 @dataclass(slots=True)

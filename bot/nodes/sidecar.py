@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import httpx
 from pydantic import AwareDatetime, TypeAdapter
 
 from bot import __version__
-from bot.domain.inventory import Capability, Endpoint, Node
+from bot.domain.inventory import Capability, Node
 from bot.domain.target import Answer, Effect, KeyReading, Release, Reply, Sample, short
 from bot.errors import NoAnswer, NodeError, NodeRefused, NotReached
+from bot.nodes.way import Way
 from bot.nodes.wire import Wire, named
 from bot.ports import Clock, Item, Traits
 
@@ -19,8 +19,12 @@ _V1 = "/stopsign/v1"
 TRAITS = Traits(
     effect=Effect.SET_STATE,
     reversible=True,
+    capabilities=(Capability.SIGNER, Capability.ROUTER, Capability.DEPLOYER, Capability.RECORDER),
     proves_by="read-back of each key's state, and its counter of signatures since process start, flat over a due duty",
+    needs="one counter for each key in the answer, two samples of one process, a duty due between them",
     cannot_know="signatures made with the same key by another process",
+    blast_radius="the named keys and no others; isolating takes the whole node out of traffic",
+    tested="stopsign sidecar of this release",
 )
 
 
@@ -78,10 +82,10 @@ _ROUTING = TypeAdapter(_Routing)
 _RELEASES = TypeAdapter(_Releases)
 
 
-def connect(node: Node, endpoint: Endpoint, *, token: str | None, client: httpx.AsyncClient, clock: Clock) -> "Sidecar":
-    """Return the driver of `node`'s sidecar at `endpoint`; opens no connection. Raises Misconfigured for a bad URL."""
-    wire = Wire(client=client, node=node.name, base=endpoint.url, timeout=endpoint.timeout, token=token)
-    return Sidecar(node, wire, clock)
+def connect(way: Way) -> "Sidecar":
+    """Return the driver of a node's sidecar; opens no connection. Raises Misconfigured for a bad URL."""
+    way.options()
+    return Sidecar(way.node, way.wire(), way.clock)
 
 
 class Sidecar:

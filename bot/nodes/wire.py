@@ -7,19 +7,24 @@ sent, and httpx-aiohttp then calls that drop a ConnectTimeout, as if nothing had
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from httpx_aiohttp import AiohttpTransport
 from pydantic import TypeAdapter, ValidationError
 
 from bot import __version__
+from bot.domain.addresses import address_problem
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
 
 T = TypeVar("T")
@@ -43,16 +48,55 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise aiohttp.ClientConnectionError(f"connection lost after sending: {error}") from error
 
 
-def node_client() -> httpx.AsyncClient:
-    """Return the client that all nodes share. Whoever builds it closes it with `aclose`.
+class Within(AbstractResolver):
+    """Resolves names, and gives only addresses that lie in the inventory's networks: a name may turn overnight."""
 
-    No proxy or credentials from the environment, no redirects, no cookies, TLS verified. Connections are not reused:
-    one that died while idle would turn a request that never arrived into one that may have.
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks = tuple(networks)
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the allowed addresses of `host`; raises OSError when there is none."""
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if not address_problem(one["host"], self._networks)]
+        if not allowed:
+            raise OSError(None, f"{host} stands for no address in the inventory's networks")
+        return allowed
+
+    async def close(self) -> None:
+        """Release the resolver."""
+        await self._resolver.close()
+
+
+def node_client(
+    *,
+    networks: Sequence[str] = ("127.0.0.0/8", "::1/128"),
+    ca: str | None = None,
+    certificate: tuple[str, str] | None = None,
+    unix: str | None = None,
+) -> httpx.AsyncClient:
+    """Return a client for nodes; `unix` is a socket's path. Whoever builds it closes it with `aclose`.
+
+    No proxy or credentials from the environment, no redirects, no cookies, no address outside `networks`. TLS is
+    verified, against `ca` alone where it is given; `certificate` is (certificate, key). Connections are not reused: one
+    that died while idle would turn a request that never arrived into one that may have. Raises Misconfigured.
     """
-    context = httpx.create_ssl_context(trust_env=False)
+    try:
+        context = ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context(trust_env=False)
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+    except OSError as error:  # ssl.SSLError is one
+        named = ", ".join(filter(None, (ca, *(certificate or ()))))
+        raise Misconfigured([f"certificates of a node cannot be read ({named}): {error.strerror or error}"]) from error
 
     def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=context)
+        connector: aiohttp.BaseConnector
+        if unix is not None:
+            connector = aiohttp.UnixConnector(unix, limit=0, force_close=True)
+        else:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=context, resolver=Within(networks))
         jar = aiohttp.DummyCookieJar()
         return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, middlewares=(_sent_once,))
 
@@ -63,6 +107,23 @@ def node_client() -> httpx.AsyncClient:
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         headers={"User-Agent": f"stopsign/{__version__}", "Accept-Encoding": "identity"},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One request; `accept` are statuses besides 2xx that are an answer."""
+
+    method: str
+    path: str
+    body: object
+    params: Mapping[str, str] | None
+    headers: Mapping[str, str]
+    accept: Collection[int]
+
+    @property
+    def name(self) -> str:
+        """Return the request for people: method and path, never a query, in which secrets may stand."""
+        return f"{self.method} {self.path.partition('?')[0]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +157,9 @@ class Call:
         self._wire = wire
         self._until = until
 
-    async def json(self, shape: TypeAdapter[T], method: str, path: str, *, body: object = None) -> T:
-        """Send one request and return its JSON answer as `shape`; raises a NodeError."""
-        content = await self.content(method, path, body=body)
+    async def json(self, shape: TypeAdapter[T], method: str, path: str, *, body: object = None, **how: Any) -> T:
+        """Send one request and return its JSON answer as `shape`; takes what `content` takes; raises a NodeError."""
+        content = await self.content(method, path, body=body, **how)
         try:
             return shape.validate_json(content)
         except ValidationError as error:
@@ -106,18 +167,41 @@ class Call:
             where = ".".join(str(part) for part in first["loc"])
             raise NodeBroken(f"{self._wire.node} answered {method} {path} unreadably: {where} {first['msg']}") from None
 
-    async def content(self, method: str, path: str, *, body: object = None) -> bytes:
-        """Send one request and return its answer's body, at most ANSWER_LIMIT bytes; raises a NodeError."""
-        async with self._deadline(method, path), self._sent(method, path, body=body, params=None) as response:
+    async def content(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+    ) -> bytes:
+        """Send one request and return its answer's body, at most ANSWER_LIMIT bytes; raises a NodeError.
+
+        `body` is sent as JSON, bytes as they are. `accept` are statuses besides 2xx that are an answer.
+        """
+        sent = _Request(method=method, path=path, body=body, params=params, headers=headers or {}, accept=accept)
+        async with self._deadline(sent), self._sent(sent) as response:
             return b"".join([chunk async for chunk in _bounded(response, ANSWER_LIMIT, self._wire.node)])
 
-    async def stream(self, method: str, path: str, *, params: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+    ) -> AsyncIterator[bytes]:
         """Send one request and yield its answer's body; the deadline holds for each chunk anew."""
-        chunks = self._chunks(method, path, params)
+        sent = _Request(method=method, path=path, body=body, params=params, headers=headers or {}, accept=accept)
+        chunks = self._chunks(sent)
         try:
             while True:
                 self._until = asyncio.get_running_loop().time() + self._wire.timeout.total_seconds()
-                async with self._deadline(method, path):
+                async with self._deadline(sent):
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
@@ -125,49 +209,49 @@ class Call:
         finally:
             await chunks.aclose()
 
-    async def _chunks(self, method: str, path: str, params: Mapping[str, str] | None) -> AsyncGenerator[bytes, None]:
-        async with self._sent(method, path, body=None, params=params) as response:
+    async def _chunks(self, sent: _Request) -> AsyncGenerator[bytes, None]:
+        async with self._sent(sent) as response:
             async for chunk in _bounded(response, STREAM_LIMIT, self._wire.node):
                 yield chunk
 
     @asynccontextmanager
-    async def _deadline(self, method: str, path: str) -> AsyncIterator[None]:
+    async def _deadline(self, sent: _Request) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout_at(self._until):
                 yield
         except TimeoutError:
             raise NoAnswer(
-                f"{self._wire.node} did not answer {method} {path} within {self._wire.timeout.total_seconds():g} s"
+                f"{self._wire.node} did not answer {sent.name} within {self._wire.timeout.total_seconds():g} s"
             ) from None
 
     @asynccontextmanager
-    async def _sent(
-        self, method: str, path: str, *, body: object, params: Mapping[str, str] | None
-    ) -> AsyncIterator[httpx.Response]:
-        """Send the request and yield a response whose status is 2xx; raises a NodeError otherwise."""
+    async def _sent(self, sent: _Request) -> AsyncIterator[httpx.Response]:
+        """Send the request and yield a response whose status is an answer; raises a NodeError otherwise."""
         wire = self._wire
-        headers = {"Authorization": f"Bearer {wire.token}"} if wire.token else {}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = json.dumps(body).encode()
+        headers = dict(sent.headers)
+        if wire.token:
+            headers["Authorization"] = f"Bearer {wire.token}"
+        content = sent.body if isinstance(sent.body, bytes) else None
+        if sent.body is not None and content is None:
+            headers.setdefault("Content-Type", "application/json")
+            content = json.dumps(sent.body).encode()
         remaining = max(self._until - asyncio.get_running_loop().time(), 0.001)
         try:
             async with wire.client.stream(
-                method,
-                wire.base.rstrip("/") + path,
+                sent.method,
+                wire.base.rstrip("/") + sent.path,
                 headers=headers,
                 content=content,
-                params=params,
+                params=sent.params,
                 # A connect that ends a little before the deadline is known not to have arrived.
                 timeout=httpx.Timeout(remaining, connect=remaining * 0.9, pool=remaining * 0.9),
             ) as response:
-                await _accepted(response, wire.node, f"{method} {path}")
+                await _accepted(response, wire.node, sent)
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise translated(error, node=wire.node, request=f"{method} {path}") from error
+            raise translated(error, node=wire.node, request=sent.name) from error
 
 
 def translated(error: Exception, *, node: str, request: str) -> NodeError:
@@ -191,12 +275,12 @@ def _sentence(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-async def _accepted(response: httpx.Response, node: str, request: str) -> None:
-    """Return for a plain 2xx; raises NodeRefused for a 4xx, NodeBroken for anything else."""
-    status = response.status_code
+async def _accepted(response: httpx.Response, node: str, sent: _Request) -> None:
+    """Return for an answer; raises NodeRefused for a 4xx, NodeBroken for anything else."""
+    status, request = response.status_code, sent.name
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NodeBroken(f"{node} answered {request} in an encoding that was not asked for")
-    if response.is_success:
+    if response.is_success or status in sent.accept:
         return
     said = await _said(response, node)
     if response.is_client_error and status not in _MAY_HAVE_ACTED:

@@ -1,17 +1,18 @@
 """Capture: what a node knows about the window before the incident, into the vault, item by item."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
-from bot.domain.inventory import Capability, same_key
+from bot.domain.inventory import same_key
 from bot.domain.target import State
 from bot.domain.work import Result, Work
 from bot.errors import NodeError
 from bot.flows import respond
 from bot.ledger import Ledger
-from bot.ports import Fleet, Item, Recorder, Symptoms
+from bot.ports import Item, Recorder, Recorders, Symptoms
 from bot.steps.evidence import Keeper, Where, once
 from bot.steps.fanout import Outcome, run_step
 
@@ -23,10 +24,23 @@ METRICS = (
 )
 
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(slots=True)
+class _Take:
+    """What one recorder gave."""
+
+    kept: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    messages: bool = False
+    why: str = ""
+
+
 class Capturer:
     """Handles `step.capture`. Read-only on the nodes: it runs under halt too."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, keeper: Keeper, symptoms: Symptoms) -> None:
+    def __init__(self, ledger: Ledger, fleet: Recorders, keeper: Keeper, symptoms: Symptoms) -> None:
         self._ledger = ledger
         self._fleet = fleet
         self._keeper = keeper
@@ -64,31 +78,42 @@ class Capturer:
 
     async def _one(self, go: respond.Go, name: str) -> Outcome:
         node = go.config_nodes[name]
-        recorder = self._fleet.reach(node, Capability.RECORDER)
-        if not isinstance(recorder, Recorder):
+        recorders = self._fleet.recorders(node)
+        if not recorders:
             return Outcome(state=State.REFUSED, detail="the inventory names no recorder endpoint")
         since, until = await self._window(go.incident.number)
-        source = node.reach[Capability.RECORDER].url
-        kept: list[str] = []
-        lost: list[str] = []
-        messages = False
-        why = ""
-        where = Where(incident=go.incident.number, node=name, source=source, tool="", since=since, until=until)
-        async for item in recorder.capture(since, until):
-            try:
-                kept.append(await self._keep(replace(where, source=item.source or source, tool=item.tool), item))
-                messages = messages or item.what == SIGNED
-            except NodeError as error:
-                why = why or str(error)
-                lost.append(item.what)
-        if lost:
-            await self._keeper.missing(where, ", ".join(lost), why)
+        where = Where(incident=go.incident.number, node=name, source="", tool="", since=since, until=until)
+        each = [self._all_of(replace(where, source=at.url), recorder) for at, recorder in recorders]
+        takes = await asyncio.gather(*each)
+        kept, lost = [one for take in takes for one in take.kept], [one for take in takes for one in take.lost]
         if not kept:
-            return Outcome(state=State.FAILED, detail=f"nothing could be captured: {why or 'the node offers nothing'}")
+            why = next((take.why for take in takes if take.why), "the node offers nothing")
+            return Outcome(state=State.FAILED, detail=f"nothing could be captured: {why}")
         told = f"{len(kept)} items kept, hashed and logged" + (f"; missing: {', '.join(lost)}" if lost else "")
-        if not messages:  # what was signed is what a dispute is about: without it nothing was captured
+        if not any(take.messages for take in takes):  # what was signed is what a dispute is about
             return Outcome(state=State.FAILED, detail=f"no signed messages; {told}", item=kept[0])
         return Outcome(state=State.VERIFIED, detail=told, item=kept[0])
+
+    async def _all_of(self, where: Where, recorder: object) -> "_Take":
+        """Keep all that one recorder offers; what it lost is written down, with the first reason."""
+        if not isinstance(recorder, Recorder):
+            return _Take(why="the driver keeps no records")
+        take = _Take()
+        try:
+            async for item in recorder.capture(where.since or EPOCH, where.until or EPOCH):
+                try:
+                    kept = await self._keep(replace(where, source=item.source or where.source, tool=item.tool), item)
+                    take.kept.append(kept)
+                    take.messages |= item.what == SIGNED
+                except NodeError as error:
+                    take.why = take.why or str(error)
+                    take.lost.append(item.what)
+        except NodeError as error:  # it could not even say what it has
+            take.why = take.why or str(error)
+            take.lost.append("its records")
+        if take.lost:
+            await self._keeper.missing(where, ", ".join(take.lost), take.why)
+        return take
 
     async def _keep(self, where: Where, item: Item) -> str:
         highest: dict[str, int] = {}

@@ -75,7 +75,7 @@ class Freezer:
         """Send the freeze once more: setting a state again is safe; the intent is committed first."""
         now = self._ledger.clock.now()
         body = {**work.body, "asked": True, "baseline": None}
-        traits = self._ledger.world.traits.get(node.reach[Capability.SIGNER].driver)
+        traits = self._ledger.world.traits(node.reach[Capability.SIGNER])
         if traits is None or traits.effect is Effect.AT_MOST_ONCE:
             return Again(at=now, body=body)
         command = respond.Repeat(by=BOT, incident=incident.number, node=node.name, reason=track.detail)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.config.addresses import address_problem, url_problem
+from bot.domain.addresses import address_problem, url_problem
 from bot.domain.inventory import Capability, Cohort
 
 Broken = Callable[[str, str], tuple[str, ...]]

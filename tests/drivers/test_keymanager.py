@@ -15,10 +15,11 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
 from bot.errors import Misconfigured, NodeBroken, NodeRefused
 from bot.nodes import keymanager
-from bot.nodes.wire import node_client
 from bot.nodes.keymanager import Keymanager
 from bot.nodes.prometheus_text import read_counters
 from bot.nodes.reach import Reach
+from bot.nodes.way import Way
+from bot.nodes.wire import node_client
 from bot.practice.fleet import Api, FleetSpec, NodeSpec, key_of, running_fleet, write_escrow
 
 BASE = "http://10.0.0.7:5062"
@@ -37,7 +38,8 @@ class SystemClock:
 def driver(client: httpx.AsyncClient, url: str = BASE, keys: tuple[str, ...] = (A, B), **options: str) -> Keymanager:
     endpoint = Endpoint(driver="keymanager", url=url, timeout=timedelta(seconds=0.5), options=options)
     node = Node(name="n", avs="x", keys=keys)
-    return keymanager.connect(node, endpoint, token="practice-node-token", client=client, clock=SystemClock())
+    way = Way(node=node, endpoint=endpoint, client=client, clock=SystemClock(), token="practice-node-token")
+    return keymanager.connect(way)
 
 
 @pytest.fixture

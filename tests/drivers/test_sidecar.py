@@ -14,8 +14,9 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
 from bot.errors import NoAnswer, NodeBroken, NodeRefused, NotReached
 from bot.nodes import sidecar
-from bot.nodes.wire import node_client
 from bot.nodes.sidecar import Sidecar
+from bot.nodes.way import Way
+from bot.nodes.wire import node_client
 from bot.ports import Deployer, Recorder, Router, Signer
 from bot.practice.fleet import Character, FleetSpec, NodeSpec, RunningFleet, build_hash, key_of, running_fleet
 
@@ -34,7 +35,7 @@ class FrozenClock:
 def driver(client: httpx.AsyncClient, url: str = BASE, token: str | None = "s3cret") -> Sidecar:
     endpoint = Endpoint(driver="sidecar", url=url, token="env:T", timeout=timedelta(seconds=0.5))
     node = Node(name="n", avs="x", keys=(KEY,), reach={Capability.SIGNER: endpoint})
-    return sidecar.connect(node, endpoint, token=token, client=client, clock=FrozenClock())
+    return sidecar.connect(Way(node=node, endpoint=endpoint, client=client, clock=FrozenClock(), token=token))
 
 
 @pytest.fixture

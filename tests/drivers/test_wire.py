@@ -119,7 +119,7 @@ async def test_a_body_that_ends_early_is_no_answer() -> None:
 
 
 async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "ANSWER_LIMIT", 1000)
+    monkeypatch.setattr(lines, "ANSWER_LIMIT", 1000)
     async with server(answered(b"[" + b"1," * 5000 + b"1]")) as (to, _):
         with pytest.raises(NodeBroken, match="more than 1000 bytes"):
             await to.call().json(JSON, "GET", "/x")
@@ -186,7 +186,7 @@ async def test_a_stream_that_stops_in_the_middle_is_no_answer_after_what_came() 
 
 
 async def test_a_stream_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "STREAM_LIMIT", 100)
+    monkeypatch.setattr(lines, "STREAM_LIMIT", 100)
     async with server(answered(b"x" * 101)) as (to, _):
         with pytest.raises(NodeBroken, match="more than 100 bytes"):
             _ = [chunk async for chunk in to.call().stream("GET", "/x")]

@@ -21,6 +21,7 @@ _METADATA = tuple(
         "192.0.0.192/32",
     )
 )
+_SOCKET = re.compile(r"unix:/[^\s?#]{1,100}", re.ASCII)
 _NUMBER_LIKE = re.compile(r"(?:0x[0-9a-f]*|\d+)", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
@@ -32,8 +33,12 @@ def url_problem(url: str, networks: Iterable[str]) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "is not a URL: write http://address:port or https://address:port"
-    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\s\\]", url):
+    if parts.scheme == "unix":
+        return None if _SOCKET.fullmatch(url) else "is not a socket's path: write unix:/run/haproxy/admin.sock"
+    if parts.scheme not in {"http", "https", "tcp"} or not host or re.search(r"[\s\\]", url):
         return "is not a node's URL: write http://address:port or https://address:port"
+    if parts.scheme == "tcp" and (port is None or parts.path):
+        return "is not a plain TCP address: write tcp://address:port"
     if parts.username is not None or parts.password is not None:
         return "carries a user or password: remove it and name the secret under token"
     if parts.query or parts.fragment:

@@ -1,0 +1,195 @@
+"""Drive a Lighthouse validator client: a validator is disabled and enabled again, and its key stays on disk.
+
+Its API takes one key a request (PATCH /lighthouse/validators/:voting_pubkey) and answers an empty 200, whether it
+changed something or not. So the list of validators is read before and after.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from bot.domain.inventory import Capability, Node
+from bot.domain.target import Answer, Effect, KeyReading, Reply, Sample, short
+from bot.errors import NoAnswer, NodeError, NodeRefused, NotReached
+from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.way import Way
+from bot.nodes.wire import Call, Wire, named
+from bot.ports import Clock, Traits
+
+VALIDATORS = "/lighthouse/validators"
+HEALTH = "/lighthouse/health"
+COUNTERS = "vc_signing_times_seconds_count"
+AT_ONCE = 8
+"""Requests under way to one client; it handles them one after another."""
+LOOK = 0.25
+"""Share of the time limit that the look at the list before a change may take."""
+TRAITS = Traits(
+    effect=Effect.SET_STATE,
+    reversible=True,
+    capabilities=(Capability.SIGNER,),
+    proves_by="the validator reads back as disabled, and the client's number of signatures in its /metrics is flat",
+    needs="the option metrics; no other validator of the client enabled than those asked about, as its metrics name "
+    "no key; one signature since its start, before which there is no counter; two samples over a due duty",
+    cannot_know="signatures of the same key elsewhere, which key signed while others are enabled, and a restart in a "
+    "container, where the process has the same number again",
+    blast_radius="the named validators only; the client's others sign on",
+    tested="an imitation written from the source and the book of Lighthouse 8.0",
+    tier="emulated",  # a Rust program that no package registry offers
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Validator:
+    voting_pubkey: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Validators:
+    data: list[_Validator]
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    pid: int
+    misc_node_boot_ts_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Health:
+    data: _Process
+
+
+_LIST = TypeAdapter(_Validators)
+_HEALTH = TypeAdapter(_Health)
+
+
+def connect(way: Way) -> "Lighthouse":
+    """Return the driver of a Lighthouse validator client; opens no connection. Raises Misconfigured.
+
+    The endpoint's token is the content of `validators/api-token.txt`: write `file:/path`.
+
+    Options:
+        metrics: base URL of /metrics, which the client serves on a port of its own (5064); it gets no token
+        counters: names of the counters that rise with each signature, by commas (default `COUNTERS`)
+        key_label: their label that holds the key, if there is one (default `pubkey`)
+    """
+    options = way.options("metrics", "counters", "key_label")
+    return Lighthouse(way.node, way.wire(), way.wire(options.get("metrics"), token=None), options, way.clock)
+
+
+class Lighthouse:
+    """Signer over the validator client's own API."""
+
+    traits = TRAITS
+
+    def __init__(self, node: Node, wire: Wire, metrics: Wire, options: Mapping[str, str], clock: Clock) -> None:
+        self._node = node
+        self._wire = wire
+        self._metrics = metrics
+        self._options = options
+        self._clock = clock
+
+    async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Disable the validators `keys`; each is asked for, and the list is read back."""
+        return await self._set(named(keys), enabled=False)
+
+    async def unfreeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
+        """Enable the validators `keys` again."""
+        return await self._set(named(keys), enabled=True)
+
+    async def sample(self, keys: Sequence[str]) -> Sample:
+        """Read which of `keys` are enabled, and how often the client signed, if it signs with no other key.
+
+        A key that the client does not hold is missing in the sample.
+        """
+        asked = named(keys)
+        call = self._wire.call()
+        listed = await self._listed(call)
+        counters = await self._counters()
+        others = {key for key, enabled in listed.items() if enabled} - {key.lower() for key in asked}
+        readings = {
+            key: KeyReading(signing=listed[key.lower()], counter=counters.of(key, whole=not others))
+            for key in asked
+            if key.lower() in listed
+        }
+        instance = counters.instance or await self._process(call)
+        return Sample(at=self._clock.now(), instance=instance, keys=readings)
+
+    async def slashing_protection(self) -> bytes:
+        """Raise NodeRefused: the client gives it out only for keys that it deletes, which is not done here."""
+        raise NodeRefused(
+            f"{self._node.name}: Lighthouse gives out slashing protection over HTTP only when it deletes keys; "
+            "run `lighthouse account validator slashing-protection export` on its machine"
+        )
+
+    async def _set(self, asked: Sequence[str], *, enabled: bool) -> Reply:
+        """Set every key, and tell what the list says afterwards.
+
+        Raises a NodeError only when no key got an answer: then nothing else is known.
+        """
+        before = await self._look()
+        call = self._wire.call()
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def patched(key: str) -> NodeError | None:
+            async with places:
+                try:
+                    await call.content("PATCH", f"{VALIDATORS}/{key.lower()}", body={"enabled": enabled})
+                except NodeError as error:
+                    return error
+            return None
+
+        failed = dict(zip(asked, await asyncio.gather(*map(patched, asked)), strict=True))
+        errors = {key: error for key, error in failed.items() if error is not None}
+        if len(errors) == len(asked) and not all(_absent(error) for error in errors.values()):
+            raise _worst(errors.values())
+        try:
+            after = await self._listed(call)
+        except NodeError as error:
+            return _unread(errors, error, enabled=enabled)
+        return _judged(asked, errors, before, after, enabled=enabled)
+
+    async def _look(self) -> Mapping[str, bool]:
+        """Return the list as it is before a change; empty when it is not to be had soon, as that must not cost a freeze.
+
+        Raises NotReached and NodeRefused: nothing was asked for yet.
+        """
+        wire = replace(self._wire, timeout=self._wire.timeout * LOOK)
+        try:
+            return await self._listed(wire.call())
+        except (NotReached, NodeRefused):
+            raise
+        except NodeError:
+            return {}
+
+    async def _listed(self, call: Call) -> dict[str, bool]:
+        """Return the validators that the client holds, in lower case, and whether each is enabled."""
+        return {one.voting_pubkey.lower(): one.enabled for one in (await call.json(_LIST, "GET", VALIDATORS)).data}
+
+    async def _counters(self) -> Counters:
+        """Return the signature counters; empty when the client's metrics cannot be had or read."""
+        try:
+            text = await self._metrics.call().content("GET", "/metrics")
+        except NodeError:
+            return Counters()
+        names = [name.strip() for name in self._options.get("counters", COUNTERS).split(",")]
+        return await asyncio.to_thread(read_counters, text, names, self._options.get("key_label", "pubkey"))
+
+    async def _process(self, call: Call) -> str:
+        """Return boot time and process number, for a client whose metrics do not tell when it started."""
+        try:
+            told = (await call.json(_HEALTH, "GET", HEALTH)).data
+        except NodeError:
+            return ""
+        return f"{told.misc_node_boot_ts_seconds}-{told.pid}"
+
+
+def _absent(error: NodeError) -> bool:
+    return isinstance(error, NodeRefused) and error.status == 404
+
+
+def _worst(errors: Sequence[NodeError] | object) -> NodeError:
+    raise NotImplementedError

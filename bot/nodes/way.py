@@ -1,0 +1,74 @@
+"""What a driver is given to reach its node: where, as whom, over which connections, by which clock."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from bot.domain.addresses import address_problem
+from bot.domain.inventory import Endpoint, Node
+from bot.errors import Misconfigured, NotReached
+from bot.nodes.wire import Wire
+from bot.ports import Clock
+
+_SAME = "the endpoint's own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The way to one endpoint of one node.
+
+    `client` carries the endpoint's certificates and Unix socket, and refuses addresses outside `networks`. `token` is
+    the endpoint's secret; `secret` resolves further references (`env:NAME`, `file:/path`) among the options.
+    """
+
+    node: Node
+    endpoint: Endpoint
+    client: httpx.AsyncClient = field(repr=False)
+    clock: Clock = field(repr=False)
+    networks: tuple[str, ...] = ("127.0.0.0/8",)
+    token: str | None = field(default=None, repr=False)
+    secret: Callable[[str], str] = field(default=lambda reference: reference, repr=False)
+
+    def wire(self, base: str | None = None, *, token: str | None = _SAME) -> Wire:
+        """Return a wire to the endpoint's URL, or to `base`; it carries the endpoint's token unless told another."""
+        url = base or self.endpoint.url
+        return Wire(
+            client=self.client,
+            node=self.node.name,
+            base="http://localhost" if url.startswith("unix:") else url,
+            timeout=self.endpoint.timeout,
+            token=self.token if token is _SAME else token,
+        )
+
+    def options(self, *known: str) -> Mapping[str, str]:
+        """Return the endpoint's options; raises Misconfigured when there are others than `known`."""
+        given = self.endpoint.options
+        if unknown := sorted(set(given) - set(known)):
+            there = f"; it knows {', '.join(known)}" if known else ""
+            what = f"node {self.node.name}: {self.endpoint.driver} has no option {', '.join(unknown)}{there}"
+            raise Misconfigured([what])
+        return given
+
+    async def dial(self, url: str | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a bare connection to a tcp://host:port or unix:/path URL, the endpoint's own unless named.
+
+        The address that a name stands for must lie in the networks of the inventory. The caller sets the time limit.
+        Raises NotReached.
+        """
+        target = url or self.endpoint.url
+        try:
+            if target.startswith("unix:"):
+                return await asyncio.open_unix_connection(target.removeprefix("unix:"))
+            parts = urlsplit(target)
+            host, port = str(parts.hostname), parts.port or 0
+            addresses = [info[4] for info in await asyncio.get_running_loop().getaddrinfo(host, port, type=1)]
+            allowed = [str(address[0]) for address in addresses if not address_problem(str(address[0]), self.networks)]
+            if not allowed:
+                raise NotReached(f"{self.node.name}: {host} stands for no address in the inventory's networks")
+            return await asyncio.open_connection(allowed[0], port)
+        except OSError as error:
+            what = error.strerror or type(error).__name__
+            raise NotReached(f"{self.node.name} could not be reached: {what.lower()}") from error
