@@ -1,0 +1,1 @@
+"""Stands: one file a driver, each exporting STANDS."""
