@@ -5,14 +5,14 @@ changed something or not. So the list of validators is read before and after.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability, Node
 from bot.domain.target import Answer, Effect, KeyReading, Reply, Sample, short
-from bot.errors import NoAnswer, NodeError, NodeRefused, NotReached
+from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
 from bot.nodes.prometheus_text import Counters, read_counters
 from bot.nodes.way import Way
 from bot.nodes.wire import Call, Wire, named
@@ -130,8 +130,8 @@ class Lighthouse:
 
         Raises a NodeError only when no key got an answer: then nothing else is known.
         """
-        before = await self._look()
         call = self._wire.call()
+        before = await self._look()
         places = asyncio.Semaphore(AT_ONCE)
 
         async def patched(key: str) -> NodeError | None:
@@ -145,7 +145,7 @@ class Lighthouse:
         failed = dict(zip(asked, await asyncio.gather(*map(patched, asked)), strict=True))
         errors = {key: error for key, error in failed.items() if error is not None}
         if len(errors) == len(asked) and not all(_absent(error) for error in errors.values()):
-            raise _worst(errors.values())
+            raise _worst(tuple(errors.values()))
         try:
             after = await self._listed(call)
         except NodeError as error:
@@ -191,5 +191,53 @@ def _absent(error: NodeError) -> bool:
     return isinstance(error, NodeRefused) and error.status == 404
 
 
-def _worst(errors: Sequence[NodeError] | object) -> NodeError:
-    raise NotImplementedError
+def _worst(errors: Collection[NodeError]) -> NodeError:
+    """Return the error that leaves most open: one after which the client may have acted comes first."""
+    return next(
+        one for kind in (NoAnswer, NodeBroken, NodeRefused, NodeError) for one in errors if isinstance(one, kind)
+    )
+
+
+def _unread(errors: Mapping[str, NodeError], why: NodeError, *, enabled: bool) -> Reply:
+    """Return the reply when each key was asked for and the list could not be read back."""
+    if not errors:
+        detail = f"the client said yes for every key, but {_word(enabled)} could not be read back: {why}"
+        return Reply(answer=Answer.ACKNOWLEDGED, detail=detail)
+    return Reply(answer=_failure(errors.values()), detail=f"{_told(errors)}; nor could the list be read back: {why}")
+
+
+def _judged(
+    asked: Sequence[str],
+    errors: Mapping[str, NodeError],
+    before: Mapping[str, bool],
+    after: Mapping[str, bool],
+    *,
+    enabled: bool,
+) -> Reply:
+    """Return what the answers and the list afterwards amount to; for a key the list counts more than its answer."""
+    wrong = {key: errors.get(key) for key in asked if after.get(key.lower()) is not enabled}
+    if not wrong:
+        already = all(before.get(key.lower()) is enabled for key in asked)
+        detail = f"listed as {_word(enabled)}{' before the request' if already else ''}"
+        return Reply(answer=Answer.ALREADY if already else Answer.ACKNOWLEDGED, detail=detail)
+    reasons = {
+        key: error or ("not held by the client" if key.lower() not in after else f"listed as {_word(not enabled)}")
+        for key, error in wrong.items()
+    }
+    detail = f"{len(wrong)} of {len(asked)} keys are not {_word(enabled)}: {_told(reasons)}"
+    return Reply(answer=_failure([error for error in wrong.values() if error]), detail=detail)
+
+
+def _failure(errors: Collection[NodeError]) -> Answer:
+    """Return UNKNOWN if the client may yet do what one of these requests asked for, else FAILED."""
+    unsure = any(isinstance(error, (NoAnswer, NodeBroken)) for error in errors)
+    return Answer.UNKNOWN if unsure else Answer.FAILED
+
+
+def _told(reasons: Mapping[str, object]) -> str:
+    some = [f"{short(key)} {reason}" for key, reason in list(reasons.items())[:3]]
+    return "; ".join(some) + ("; and others" if len(reasons) > 3 else "")
+
+
+def _word(enabled: bool) -> str:
+    return "enabled" if enabled else "disabled"

@@ -1,4 +1,4 @@
-"""What every driver is held to, whatever its API: a stand is one capability of one driver with peers of each character."""
+"""What every driver is held to, whatever its API: a stand is one capability of one driver, with peers to meet."""
 
 import importlib
 import pkgutil

@@ -113,8 +113,8 @@ async def look(stand: Stand, it: Subject) -> None:
 @against(Character.HONEST)
 async def test_an_honest_peer_does_it_and_is_believed(stand: Stand, character: Character) -> None:
     async with stand.open(character) as it:
-        assert isinstance(it.driver, PORTS[stand.capability])
         traits = it.driver.traits
+        assert isinstance(it.driver, PORTS[stand.capability])
         assert stand.capability in traits.capabilities
         assert all((traits.proves_by, traits.needs, traits.cannot_know, traits.blast_radius, traits.tested))
         if stand.capability is not Capability.RECORDER:
