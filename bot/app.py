@@ -1,7 +1,6 @@
 """The composition root: builds everything from settings and config; imports only the drivers that are named there."""
 
 import asyncio
-import importlib
 import logging
 import os
 import secrets
@@ -28,6 +27,7 @@ from bot.flows import outcomes
 from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.monitoring.prometheus import Prometheus
+from bot.nodes.catalog import driver
 from bot.nodes.reach import Connect, Reach, traits_of
 from bot.schedule import ticking
 from bot.settings import Settings
@@ -189,11 +189,8 @@ def _drivers(config: Config) -> Mapping[str, ModuleType]:
     found: dict[str, ModuleType] = {}
     problems: list[str] = []
     for name in names:
-        try:
-            module = importlib.import_module(f"bot.nodes.{name}") if name.isidentifier() else None
-        except ModuleNotFoundError:
-            module = None
-        if module is None or not hasattr(module, "connect"):
+        module = driver(name)
+        if module is None:
             problems.append(f"inventory.yaml: there is no driver '{name}': docs/drivers.md lists what there is")
         else:
             found[name] = module

@@ -116,6 +116,8 @@ class Item:
     media_type: str
     chunks: AsyncIterator[bytes]
     tool: str
+    acts: bool = False
+    """True when asking for it changes something at the node, such as rotating its logs."""
 
 
 @runtime_checkable

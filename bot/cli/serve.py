@@ -11,8 +11,11 @@ import uvicorn
 from bot.app import build, web
 from bot.chat.manifest import manifest as slack_manifest
 from bot.cli.shared import out, settings
+from bot.config.review import State, blast_radius
 from bot.errors import Misconfigured, StopsignError
 from bot.store import database as db
+
+log = logging.getLogger(__name__)
 
 CHATTY = ("httpx", "slack_sdk", "slack_bolt", "aiohttp")
 """Loggers that tell addresses and bodies, in which tokens and tickets stand."""
@@ -35,6 +38,9 @@ def serve() -> None:
         raise Misconfigured(
             [f"the database is at schema {current or 'none'}, this program needs {newest}: run `stopsign migrate`"]
         )
+    for check in blast_radius(stopsign.config.inventory):
+        if check.state is not State.OK:
+            log.warning("%s: %s. To do: %s", check.name, check.what, check.todo)
     free_or_raise(chosen.host, chosen.port)
     # The event loop takes turns with the writer's thread: at 5 ms a turn, people's acts would wait in a big freeze.
     sys.setswitchinterval(0.001)

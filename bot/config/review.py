@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bot.domain.authority import Power
 from bot.domain.config import Config
-from bot.domain.inventory import Capability, Endpoint, Inventory, Node
+from bot.domain.inventory import Capability, Endpoint, Inventory, Node, same_key
 from bot.domain.runbook import Runbook
 from bot.domain.target import short
 from bot.domain.team import HOURS_A_WEEK, Team
@@ -59,14 +59,20 @@ def review(config: Config, *, today: date, destructive: Callable[[Endpoint], boo
     """
     inventory = config.inventory
     yield _fleet(config)
-    yield from _or_ok("keys", "no key is in two places", _keys(inventory))
-    yield from _or_ok("zones", "no zone takes a service below its quorum", _zones(inventory))
+    yield from blast_radius(inventory)
     yield from _or_ok("reach", "every node can be asked to stop", _reach(inventory))
     yield from _or_ok("alerts", "safety alerts can name every node", _nameable(config))
     yield from _or_ok("escrow", "no freeze destroys what cannot be restored", _escrow(config, destructive))
     yield from _or_ok("rollback", "every node has a rollback contract tested lately", _contracts(inventory, today))
     yield from _or_ok("on-call", "two people who may start things again, at every hour", _hours(config.team))
     yield from _or_ok("people", "everybody on call can be reached", _people(config.team))
+
+
+def blast_radius(inventory: Inventory) -> Iterator[Check]:
+    """Yield what one mistake or one failure would take along: shared keys, shared signers, shared zones."""
+    yield from _or_ok("keys", "no key is in two places", _keys(inventory))
+    yield from _or_ok("signers", "no signer serves two services", _signers(inventory))
+    yield from _or_ok("zones", "no zone takes a service below its quorum", _zones(inventory))
 
 
 def spans(hours: Iterable[int]) -> str:
@@ -116,6 +122,24 @@ def _keys(inventory: Inventory) -> Iterator[Check]:
         if len(services) > 1:
             what += f", and serves {some(services)}: one mistake is slashed {len(services)} times"
         yield fail("keys", what, "give each node, and each service, its own key; prove the others stopped first")
+
+
+def _signers(inventory: Inventory) -> Iterator[Check]:
+    """Say which signers stand behind nodes of several services: stopping one stops the others' too."""
+    behind: dict[str, list[Node]] = {}
+    for node in inventory.nodes.values():
+        if signer := node.reach.get(Capability.SIGNER):
+            behind.setdefault(signer.url.rstrip("/"), []).append(node)
+    for url, nodes in behind.items():
+        services = sorted({node.avs for node in nodes})
+        if len(services) > 1:
+            keys = len({same_key(key) for node in nodes for key in node.keys})
+            yield warn(
+                "signers",
+                f"{url} signs for {some(services)} ({some([n.name for n in nodes])}): who takes it over holds "
+                f"{keys} keys of {len(services)} services, and if it goes down all of them stand still",
+                "give each service its own signer, or accept it in your risk register",
+            )
 
 
 def _zones(inventory: Inventory) -> Iterator[Check]:

@@ -1,8 +1,6 @@
 """Look at this machine: settings, folder, database, port, secrets; then have the rest looked at."""
 
 import asyncio
-import importlib
-import importlib.util
 import os
 import socket
 import sqlite3
@@ -12,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import quote
 
 from bot.config import load
@@ -23,6 +20,7 @@ from bot.doctor.slack import slack
 from bot.domain.config import Config
 from bot.domain.inventory import Endpoint
 from bot.errors import Misconfigured
+from bot.nodes.catalog import driver
 from bot.nodes.reach import traits_of
 from bot.settings import SHORTEST_TOKEN, Settings
 
@@ -143,22 +141,15 @@ def _port(settings: Settings) -> Check:
     return ok("port", f"{where} is free")
 
 
-def _driver(name: str) -> ModuleType | None:
-    """Return the module of a driver, or None when there is none of that name."""
-    found = importlib.util.find_spec(f"bot.nodes.{name}")
-    module = importlib.import_module(f"bot.nodes.{name}") if found else None
-    return module if hasattr(module, "connect") else None
-
-
 def _destructive(endpoint: Endpoint) -> bool:
-    traits = traits_of(_driver(endpoint.driver), endpoint)
+    traits = traits_of(driver(endpoint.driver), endpoint)
     return traits is not None and traits.destructive
 
 
 def _drivers(config: Config) -> Iterator[Check]:
     names = {endpoint.driver for node in config.inventory.nodes.values() for _, endpoint in node.endpoints}
     for name in sorted(names):
-        if _driver(name) is None:
+        if driver(name) is None:
             yield fail(
                 "drivers", f"there is no driver {name!r}", "correct driver in inventory.yaml: see docs/drivers.md"
             )

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import short
 from bot.errors import Misconfigured
+from bot.nodes.catalog import driver
+from bot.nodes.probe import probe
+from bot.nodes.reach import Reach
 from bot.settings import Settings
 
 PATIENCE = 5.0
@@ -30,7 +34,7 @@ def looks(settings: Settings, config: Config, environ: Mapping[str, str]) -> lis
     found: list[Awaitable[Iterable[Check]]] = [slack(settings, config), _prometheus(settings, config)]
     seen: set[tuple[str, str]] = set()
     for node in config.inventory.nodes.values():
-        for capability, endpoint in node.reach.items():
+        for capability, endpoint in node.endpoints:
             if (endpoint.driver, endpoint.url) not in seen:
                 seen.add((endpoint.driver, endpoint.url))
                 found.append(_endpoint(node, capability, endpoint, config, environ))
@@ -101,6 +105,8 @@ async def _endpoint(
     node: Node, capability: Capability, endpoint: Endpoint, config: Config, environ: Mapping[str, str]
 ) -> list[Check]:
     name = f"{node.name} {capability}"
+    if endpoint.driver not in _PROBES:
+        return [check async for check in _probed(name, node, capability, endpoint, config, environ)]
     try:
         token = secret(endpoint.token, environ) if endpoint.token else None
     except Misconfigured:
@@ -115,6 +121,34 @@ async def _endpoint(
         todo = "check that the node runs, and that this machine may reach it"
         return [fail(name, f"{endpoint.url} cannot be reached ({_reason(error)})", todo)]
     return [_judged(name, node, capability, endpoint, answer)]
+
+
+async def _probed(
+    name: str, node: Node, capability: Capability, endpoint: Endpoint, config: Config, environ: Mapping[str, str]
+) -> AsyncIterator[Check]:
+    """Read once what the endpoint's own driver reads."""
+    module = driver(endpoint.driver)
+    if module is None:
+        return  # told by _drivers
+    reach = Reach(
+        drivers={endpoint.driver: module.connect},
+        secret=lambda reference: secret(reference, environ),
+        clock=_Clock(),
+        networks=config.inventory.networks,
+    )
+    async with reach:
+        avs = config.inventory.avs[node.avs]
+        found = await probe(reach.drive, node, avs, capability, endpoint, clock=_Clock(), wait=False)
+    todo = f"look closer with `stopsign nodes probe {node.name}`"
+    if found.well is None:
+        yield warn(name, f"{endpoint.driver} does not offer {capability}", "name another driver in inventory.yaml")
+    else:
+        yield ok(name, found.says[0]) if found.well else fail(name, found.says[0], todo)
+
+
+class _Clock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
 
 async def _resolved(url: str, networks: Iterable[str]) -> str | None:

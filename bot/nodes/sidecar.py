@@ -182,6 +182,7 @@ class Sidecar:
                 media_type=_MEDIA.get(what, "application/json"),
                 chunks=self._chunks(method, path, params, lost),
                 tool=f"stopsign/{__version__} sidecar",
+                acts=method != "GET",
             )
 
     def _items(self, window: Mapping[str, str]) -> list[tuple[str, str, str, Mapping[str, str] | None]]:

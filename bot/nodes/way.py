@@ -10,7 +10,7 @@ import httpx
 from bot.domain.addresses import address_problem
 from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NotReached
-from bot.nodes.wire import Wire
+from bot.nodes.wire import Wire, noted
 from bot.ports import Clock
 
 _SAME = "the endpoint's own"
@@ -59,6 +59,12 @@ class Way:
         Raises NotReached.
         """
         target = url or self.endpoint.url
+        with noted(f"connect {target}") as came:
+            reader, writer = await self._dialled(target)
+            came.append("connected")
+            return reader, writer
+
+    async def _dialled(self, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             if target.startswith("unix:"):
                 return await asyncio.open_unix_connection(target.removeprefix("unix:"))

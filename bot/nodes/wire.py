@@ -9,8 +9,10 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -107,6 +109,34 @@ def node_client(
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         headers={"User-Agent": f"stopsign/{__version__}", "Accept-Encoding": "identity"},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request that was really made: what was asked, what came of it, and how long that took in seconds."""
+
+    asked: str
+    came: str
+    took: float
+
+
+TRACE: ContextVar[list[Exchange] | None] = ContextVar("exchanges with nodes", default=None)
+"""Where exchanges are noted while somebody looks; never a body or a header, in which secrets may stand."""
+
+
+@contextmanager
+def noted(asked: str) -> Iterator[list[str]]:
+    """Note an exchange for who looks; the yielded list takes what came of it. A NodeError is noted and goes on."""
+    came: list[str] = []
+    began = time.monotonic()
+    try:
+        yield came
+    except (NodeError, asyncio.CancelledError) as error:
+        came.append(str(error) or "no answer in time")
+        raise
+    finally:
+        if (trace := TRACE.get()) is not None:
+            trace.append(Exchange(asked=asked, came="; ".join(came) or "done", took=time.monotonic() - began))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +265,16 @@ class Call:
         if sent.body is not None and content is None:
             headers.setdefault("Content-Type", "application/json")
             content = json.dumps(sent.body).encode()
+        with noted(f"{sent.method} {wire.base.rstrip('/')}{sent.path}") as came:
+            async with self._answered(sent, headers, content) as response:
+                came.append(f"{response.status_code} {response.reason_phrase}")
+                yield response
+
+    @asynccontextmanager
+    async def _answered(
+        self, sent: _Request, headers: Mapping[str, str], content: bytes | None
+    ) -> AsyncIterator[httpx.Response]:
+        wire = self._wire
         remaining = max(self._until - asyncio.get_running_loop().time(), 0.001)
         try:
             async with wire.client.stream(

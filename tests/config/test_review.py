@@ -64,6 +64,14 @@ def test_a_key_of_two_services_is_slashed_twice(home: Any) -> None:
     assert found(home, "keys")[0][1].endswith("and serves alpha, beta: one mistake is slashed 2 times")
 
 
+def test_a_signer_of_two_services_is_told_with_what_it_takes_along(home: Any) -> None:
+    home.write("inventory.yaml", fleet({"key": "a"}, {"key": "b", "avs": "beta"}))
+    ((state, what),) = found(home, "signers")
+    assert state == "warn"
+    assert "signs for alpha, beta (n0, n1)" in what
+    assert "2 keys of 2 services" in what
+
+
 def test_a_zone_that_takes_the_quorum_with_it_is_told(home: Any) -> None:
     here = {"more": "zone: a, provider: p,"}
     home.write("inventory.yaml", fleet(here, here, here))

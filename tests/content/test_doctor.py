@@ -198,8 +198,8 @@ def test_secrets_that_do_not_resolve_fail_once(doctor: Doctor) -> None:
 
 
 def test_an_unknown_driver_fails(doctor: Doctor) -> None:
-    found = doctor({"driver": "sidcar"}, {"name": "n2", "key": "k2", "driver": "http"})
-    assert [check.what for check in found["drivers"]] == ["there is no driver 'http'", "there is no driver 'sidcar'"]
+    found = doctor({"driver": "sidcar"}, {"name": "n2", "key": "k2", "driver": "wire"})
+    assert [check.what for check in found["drivers"]] == ["there is no driver 'sidcar'", "there is no driver 'wire'"]
 
 
 @pytest.mark.parametrize("answer", [{"ok": False, "error": "invalid_auth"}, ["?"]])

@@ -1,0 +1,142 @@
+"""Look at one endpoint of a node, and say which calls that took and what they prove. Changes nothing there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.domain.inventory import Avs, Capability, Endpoint, Node
+from bot.domain.target import Proof, Sample, prove, short, window
+from bot.errors import Misconfigured, NodeError
+from bot.nodes.wire import TRACE, Exchange
+from bot.ports import Clock, Deployer, Recorder, Router, Signer, Throttle
+
+RECORDED = timedelta(minutes=1)
+"""How much of the past a recorder is asked for."""
+LONGEST_WAIT = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one endpoint showed, in sentences, the weightiest first.
+
+    `well` when a step could rely on it; None when the driver offers nothing here.
+    """
+
+    capability: Capability
+    endpoint: Endpoint
+    well: bool | None
+    says: tuple[str, ...]
+    exchanges: tuple[Exchange, ...]
+
+
+async def probe(
+    drive: Callable[[Node, Endpoint], object],
+    node: Node,
+    avs: Avs,
+    capability: Capability,
+    endpoint: Endpoint,
+    *,
+    clock: Clock,
+    wait: bool = True,
+) -> Found:
+    """Read what `capability` shows at `endpoint`; raises nothing that a node does.
+
+    With `wait`, a signer is sampled twice over a due duty, as the proof of a freeze would be taken.
+    """
+    trace: list[Exchange] = []
+    token = TRACE.set(trace)
+    well: bool | None = False
+    try:
+        well, says = await _look(drive(node, endpoint), capability, node, avs, clock, wait=wait)
+    except (NodeError, Misconfigured) as error:
+        says = (str(error),)
+    except Exception as error:  # noqa: BLE001 - a driver's slip is a finding here, and no traceback
+        says = (f"the driver failed: {type(error).__name__}: {error}",)
+    finally:
+        TRACE.reset(token)
+    return Found(capability=capability, endpoint=endpoint, well=well, says=says, exchanges=tuple(trace))
+
+
+async def _look(
+    driver: object, capability: Capability, node: Node, avs: Avs, clock: Clock, *, wait: bool
+) -> tuple[bool | None, tuple[str, ...]]:
+    match capability, driver:
+        case Capability.SIGNER, Signer():
+            return await _signer(driver, node, avs, wait=wait)
+        case Capability.RECORDER, Recorder():
+            return await _recorder(driver, clock)
+        case Capability.ROUTER, Router():
+            away = await driver.isolated()
+            return True, ("out of traffic" if away else "serving",)
+        case Capability.DEPLOYER, Deployer():
+            now = await driver.release()
+            config = f", configuration {now.config_checksum[:19]}" if now.config_checksum else ""
+            return bool(now.build_hash), (f"runs {now.version or '?'}, build {now.build_hash[:19] or '?'}{config}",)
+        case Capability.THROTTLE, Throttle():
+            return True, ("limited" if await driver.throttled() else "not limited",)
+    return None, ("not offered by this driver",)
+
+
+async def _signer(signer: Signer, node: Node, avs: Avs, *, wait: bool) -> tuple[bool, tuple[str, ...]]:
+    first = await signer.sample(node.keys)
+    missing = [short(key) for key in node.keys if key not in first.keys]
+    uncounted = [short(k) for k, r in first.keys.items() if r.counter is None]
+    notes = tuple(_reading(first, key) for key in node.keys)
+    if missing:
+        return False, (f"does not hold {', '.join(missing)}", *notes)
+    if uncounted:
+        return False, (f"no counter for {', '.join(uncounted)}: a freeze could never be proven", *notes)
+    if not wait:
+        return True, (*notes, "counted: a freeze can be proven")
+    due = window(first, node.keys, avs.duty_period, 1)
+    await asyncio.sleep(max(timedelta(), min(LONGEST_WAIT, due - first.at)).total_seconds() + 0.01)
+    proof = prove(first, await signer.sample(node.keys), node.keys, period=avs.duty_period)
+    rose = [k for k, (a, b) in proof.counters.items() if a is not None and b is not None and b > a]
+    return bool(rose) or proof.state.proven, (_meaning(proof, len(rose), len(node.keys)), *notes)
+
+
+def _meaning(proof: Proof, rose: int, of: int) -> str:
+    if proof.state.proven:
+        return f"stopped, proven: {proof.why}"
+    if rose:
+        keys = f"{rose} of {of} keys" if of > 1 else "it"
+        return f"telemetry is alive: {keys} signed between two samples, so that a freeze can be proven"
+    return f"nothing was signed over a due duty, which proves nothing yet: {proof.why}"
+
+
+def _reading(sample: Sample, key: str) -> str:
+    reading = sample.keys.get(key)
+    if reading is None:
+        return f"{short(key)}: not there"
+    count = "no counter" if reading.counter is None else f"{reading.counter} signatures"
+    last = f", the last at {reading.last_signed_at:%H:%M:%S} UTC" if reading.last_signed_at else ""
+    return f"{short(key)}: {'signing' if reading.signing else 'stopped'}, {count}{last}"
+
+
+async def _recorder(recorder: Recorder, clock: Clock) -> tuple[bool, tuple[str, ...]]:
+    now = clock.now()
+    had: list[str] = []
+    lost: list[str] = []
+    async for item in recorder.capture(now - RECORDED, now):
+        if item.acts:
+            had.append(f"{item.what} (not asked for: that changes something)")
+            continue
+        try:
+            async for _ in item.chunks:
+                pass
+            had.append(item.what)
+        except NodeError as error:
+            lost.append(f"{item.what}: {error}")
+    offers = f"offers {', '.join(dict.fromkeys(had))}" if had else "offers nothing"
+    return bool(had) and not lost, (*(f"cannot be had: {one}" for one in lost), offers)
+
+
+async def all_of(
+    drive: Callable[[Node, Endpoint], object], node: Node, avs: Avs, *, clock: Clock, wait: bool = True
+) -> list[Found]:
+    """Probe all endpoints of a node at once, in the order of the inventory."""
+    looks: list[Awaitable[Found]] = [
+        probe(drive, node, avs, capability, endpoint, clock=clock, wait=wait) for capability, endpoint in node.endpoints
+    ]
+    return list(await asyncio.gather(*(asyncio.ensure_future(look) for look in looks)))
