@@ -24,8 +24,8 @@ demo: .venv
 # Most tests wait for something, so three processes share two cores. What they made the bot send to Slack is judged last.
 test: .venv
 	@rm -rf .sent && mkdir .sent
-	SLACK_SENT=$(CURDIR)/.sent $(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/conformance
-	SLACK_SENT=$(CURDIR)/.sent $(BIN)/pytest tests/conformance
+	SENT_TO_SLACK=$(CURDIR)/.sent $(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/conformance
+	SENT_TO_SLACK=$(CURDIR)/.sent $(BIN)/pytest tests/conformance
 	@rm -rf .sent
 
 check: .venv format lint types floors test

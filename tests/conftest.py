@@ -20,8 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
-    """Record what the bot sends to Slack while any test runs; SLACK_SENT is the folder of several processes."""
-    folder = Path(os.environ.get("SLACK_SENT") or tmp_path_factory.mktemp("slack"))
+    """Record what the bot sends to Slack while any test runs; SENT_TO_SLACK is the folder of several processes."""
+    folder = Path(os.environ.get("SENT_TO_SLACK") or tmp_path_factory.mktemp("slack"))
     with recording(folder / f"sent-{os.getpid()}.jsonl") as opened:
         yield opened
 

@@ -20,16 +20,22 @@ class Escrow:
         self._folder = folder
 
     def keep(self, document: bytes, keys: Sequence[str]) -> None:
-        """Store what an interchange document says of each of `keys`, unless what is stored is higher.
+        """Add what an interchange document says of each of `keys` to what is stored of it; nothing is ever lowered.
 
-        Raises OSError or ValueError when it cannot be stored or is not an interchange document.
+        Raises OSError or ValueError when it cannot be stored, is no interchange document, or of another chain.
         """
         tree = _interchange(document)
         for entry in tree["data"]:
             key = entry["pubkey"].lower()
-            path = self._folder / f"{key}.protection.json"
-            if key in keys and not (path.exists() and _level(_interchange(path.read_bytes())) > _level(tree, key)):
-                _written(path, json.dumps({"metadata": tree["metadata"], "data": [entry]}).encode())
+            if key in keys:
+                path = self._folder / f"{key}.protection.json"
+                stored = (
+                    _interchange(path.read_bytes()) if path.exists() else {"metadata": tree["metadata"], "data": []}
+                )
+                if stored["metadata"] != tree["metadata"]:
+                    raise ValueError(f"what is stored for key {short(key)} is of another chain")
+                joined = _joined(key, [*stored["data"], entry])
+                _written(path, json.dumps({"metadata": tree["metadata"], "data": [joined]}).encode())
 
     def protection(self, keys: Sequence[str]) -> bytes:
         """Return one interchange document for `keys`; raises ValueError, a sentence, when a key has none."""
@@ -56,23 +62,29 @@ class Escrow:
         return {"keystores": keystores, "passwords": passwords, "slashing_protection": protection.decode()}
 
 
+_LISTS = {"signed_blocks": ("slot",), "signed_attestations": ("source_epoch", "target_epoch")}
+
+
 def _interchange(document: bytes) -> Any:
     """Return the document's tree if it is an interchange as far as it is read here; raises ValueError."""
     try:
         tree = json.loads(document)
-        if isinstance(tree["metadata"], dict) and isinstance(tree["data"], list) and _level(tree) >= -1:
+        if isinstance(tree["metadata"], dict) and isinstance(tree["data"], list):
+            for entry in tree["data"]:
+                _joined(entry["pubkey"].lower(), [entry])
             return tree
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise ValueError("the slashing protection is not an interchange document")
 
 
-def _level(tree: Any, key: str | None = None) -> int:
-    """Return the highest slot or target epoch that the document names, of one key or of all; -1 for none."""
-    entries = [entry for entry in tree["data"] if entry["pubkey"].lower() == key or key is None]
-    blocks = [int(block["slot"]) for entry in entries for block in entry.get("signed_blocks", ())]
-    votes = [int(vote["target_epoch"]) for entry in entries for vote in entry.get("signed_attestations", ())]
-    return max(blocks + votes, default=-1)
+def _joined(key: str, entries: Sequence[Any]) -> Mapping[str, object]:
+    """Return one entry for `key` with all that `entries` say was signed, in order, each once."""
+    joined: dict[str, object] = {"pubkey": key}
+    for name, numbers in _LISTS.items():
+        signed = {json.dumps(one, sort_keys=True): one for entry in entries for one in entry.get(name, ())}
+        joined[name] = sorted(signed.values(), key=lambda one: [int(one[number]) for number in numbers])
+    return joined
 
 
 def _written(path: Path, content: bytes) -> None:

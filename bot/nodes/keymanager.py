@@ -3,6 +3,7 @@
 An answer of `deleted` is not believed: real clients have answered it, listed the key on, and gone on signing. So keys
 are deleted until a GET no longer lists them, three times at most. The answer always has status 200: what failed
 stands inside. Deleting destroys; each answer's `slashing_protection` comes back as an artifact, to be kept first.
+API: https://ethereum.github.io/keymanager-APIs/
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer, Artifact, Effect, KeyReading, Reply, Sample, short
-from bot.errors import NodeBroken, NodeError, NodeRefused
+from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused
 from bot.nodes.escrow import Escrow
 from bot.nodes.prometheus_text import Counters, read_counters
 from bot.nodes.way import Way
@@ -26,7 +27,17 @@ from bot.ports import Clock, Traits
 KEYSTORES = "/eth/v1/keystores"
 REMOTE_KEYS = "/eth/v1/remotekeys"
 ROUNDS = 3
-COUNTERS = "vc_published_attestations_total,vc_block_published_total"
+COUNTERS = ",".join(
+    f"vc_{what}_total"
+    for what in (
+        "published_attestations",
+        "block_published",
+        "published_aggregates",
+        "published_sync_committee_message",
+        "published_sync_committee_contribution",
+    )
+)
+"""What Lodestar counts of all that it signs and publishes, without a label for the key."""
 BY_HAND = "no escrow is named in the inventory: import keystore and slashing protection by hand"
 TRAITS = Traits(
     effect=Effect.SET_STATE,
@@ -64,9 +75,21 @@ class _Keystores:
     data: list[_Keystore]
 
 
+@dataclass(frozen=True, slots=True)
+class _RemoteKey:
+    pubkey: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _RemoteKeys:
+    data: list[_RemoteKey]
+
+
 _STATUSES = TypeAdapter(_Statuses)
 _LIST = TypeAdapter(_Keystores)
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_REMOTE_LIST = TypeAdapter(_RemoteKeys)
+_WITHOUT_REMOTE_KEYS = {404, 405}
 
 
 def traits(endpoint: Endpoint) -> Traits:
@@ -82,11 +105,19 @@ def connect(way: Way) -> "Keymanager":
         counters: names of the counters that rise with each signature, by commas
         key_label: their label that holds the key (default `pubkey`)
         escrow: folder of `bot/nodes/escrow.py`; without it a freeze is undone by hand
-        remote_signer: URL with which remote keys are imported again
+        remote_signer: URL with which remote keys are imported again; local keys are then never deleted
     """
     options = way.options("metrics", "counters", "key_label", "escrow", "remote_signer")
     metrics = way.wire(options.get("metrics"), token=None)
-    return Keymanager(way.node, way.wire(), metrics, options, way.clock)
+    return Keymanager(way.node, way.wire(), metrics, options, way.clock, traits(way.endpoint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """The keys that a node lists, in lower case; those that are remote with their signer's URL, if it is told."""
+
+    keys: frozenset[str]
+    remote: Mapping[str, str | None]
 
 
 @dataclass(slots=True)
@@ -94,6 +125,7 @@ class _Freeze:
     """What one freeze has learned so far."""
 
     artifacts: list[Artifact] = field(default_factory=list)
+    deletes: int = 0
     deleted: bool = False
     said: dict[str, str] = field(default_factory=dict)
     unkept: str = ""
@@ -105,36 +137,48 @@ class _Freeze:
 class Keymanager:
     """Signer over the Keymanager API, for local keystores and for remote keys."""
 
-    traits = TRAITS
-
-    def __init__(self, node: Node, wire: Wire, metrics: Wire, options: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, node: Node, wire: Wire, metrics: Wire, options: Mapping[str, str], clock: Clock, promised: Traits
+    ) -> None:
+        self.traits = promised
         self._node = node
         self._wire = wire
         self._metrics = metrics
         self._options = options
         self._escrow = Escrow(Path(options["escrow"])) if "escrow" in options else None
+        self._remote_only = bool(options.get("remote_signer"))
         self._clock = clock
 
     async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
-        """Delete `keys` until none of them is listed; local ones by keystore, those listed as read-only as remote keys.
+        """Delete `keys` until none of them is listed; local ones by keystore, those listed as remote as remote keys.
 
         Raises a NodeError only when nothing was answered. Later failures are told in the reply, with what must be kept.
         """
         asked = [key.lower() for key in named(keys)]
-        call, freeze = self._wire.call(), _Freeze()
+        freeze, limit = _Freeze(), self._wire.timeout.total_seconds()
         try:
-            left = dict.fromkeys(asked, False)
-            for _ in range(ROUNDS):
-                await self._delete(call, left, freeze)
-                listed = await self._listed(call)
-                left = {key: listed[key] for key in asked if key in listed}
-                if not left:
-                    break
-        except NodeError as error:
+            async with asyncio.timeout(limit):
+                left = await self._until_absent(asked, freeze)
+        except (NodeError, TimeoutError) as error:
+            late = NoAnswer(f"{self._node.name} did not answer all requests within {limit:g} s")
+            why = late if isinstance(error, TimeoutError) else error
             if not freeze.artifacts and not freeze.said:
-                raise
-            return freeze.reply(Answer.UNKNOWN, f"keys were deleted, but then: {error}")
+                raise why from None
+            return freeze.reply(Answer.UNKNOWN, f"keys were deleted, but then: {why}")
         return self._judged(asked, left, freeze)
+
+    async def _until_absent(self, asked: Sequence[str], freeze: _Freeze) -> Mapping[str, bool]:
+        """Delete and read back, ROUNDS times at most; return the keys that are still listed, and whether as remote."""
+        call = self._wire.call()
+        left = dict.fromkeys(asked, self._remote_only)
+        for _ in range(ROUNDS):
+            await self._delete(call, left, freeze)
+            listed = await self._listed(call)
+            left = {key: key in listed.remote for key in asked if key in listed.keys}
+            if not left or (self._remote_only and not any(left.values())):
+                break
+            self._note_urls({key: listed.remote[key] for key, remote in left.items() if remote}, freeze)
+        return left
 
     async def unfreeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
         """Import `keys` again from the escrow, never without slashing protection for each of them.
@@ -160,7 +204,7 @@ class Keymanager:
         counters = await self._counters()
         whole = {key.lower() for key in asked} >= {key.lower() for key in self._node.keys}
         readings = {
-            key: KeyReading(signing=key.lower() in listed, counter=counters.of(key, whole=whole)) for key in asked
+            key: KeyReading(signing=key.lower() in listed.keys, counter=counters.of(key, whole=whole)) for key in asked
         }
         return Sample(at=self._clock.now(), instance=counters.instance, keys=readings)
 
@@ -181,17 +225,30 @@ class Keymanager:
         for path, keys in ((KEYSTORES, [k for k in left if not left[k]]), (REMOTE_KEYS, [k for k in left if left[k]])):
             if not keys:
                 continue
-            answer = await call.json(_ANY, "DELETE", path, body={"pubkeys": keys})
+            freeze.deletes += 1
+            answer = await self._answer(call, path, keys)
             if isinstance(answer, dict) and answer.get("slashing_protection"):
                 await self._keep(answer["slashing_protection"], keys, freeze)
             self._note(keys, answer, freeze)
 
+    async def _answer(self, call: Call, path: str, keys: Sequence[str]) -> Any:
+        """Return the answer to one DELETE. A year of one key's history is 10 MB of JSON: more than other answers."""
+        chunks = [chunk async for chunk in call.stream("DELETE", path, body={"pubkeys": keys})]
+        try:
+            return await asyncio.to_thread(json.loads, b"".join(chunks))
+        except (ValueError, RecursionError):
+            raise NodeBroken(f"{self._node.name} answered a DELETE with something that is not JSON") from None
+
+    def _note_urls(self, urls: Mapping[str, str | None], freeze: _Freeze) -> None:
+        """Keep the signers' URLs of remote keys that are about to be deleted: nobody else may know them."""
+        if urls and not self._remote_only and all(one.what != "remote-keys" for one in freeze.artifacts):
+            listing = [{"pubkey": key, "url": url} for key, url in urls.items()]
+            freeze.artifacts.append(Artifact(what="remote-keys", content=json.dumps(listing).encode()))
+
     async def _keep(self, document: object, keys: Sequence[str], freeze: _Freeze) -> None:
         """Keep an answer's slashing protection, byte for byte where it is a string, as the API prescribes."""
         content = (document if isinstance(document, str) else json.dumps(document)).encode()
-        freeze.artifacts.append(
-            Artifact(what=f"slashing-protection, delete {len(freeze.artifacts) + 1}", content=content)
-        )
+        freeze.artifacts.append(Artifact(what=f"slashing-protection, delete {freeze.deletes}", content=content))
         if self._escrow is None:
             return
         try:
@@ -211,16 +268,25 @@ class Keymanager:
             freeze.said[key] = f"{one.status} {one.message or ''}".strip()
             freeze.deleted |= one.status == "deleted"
 
-    async def _listed(self, call: Call) -> dict[str, bool]:
-        """Return the keys that the node lists, in lower case, and whether each is remote."""
-        data = (await call.json(_LIST, "GET", KEYSTORES)).data
-        return {one.validating_pubkey.lower(): bool(one.readonly) for one in data}
+    async def _listed(self, call: Call) -> _Listed:
+        """Return all keys that the node lists. Not every client lists remote keys among the keystores."""
+        local = (await call.json(_LIST, "GET", KEYSTORES)).data
+        remote: dict[str, str | None] = {one.validating_pubkey.lower(): None for one in local if one.readonly}
+        try:
+            answer = await call.json(_REMOTE_LIST, "GET", REMOTE_KEYS)
+            remote |= {one.pubkey.lower(): one.url for one in answer.data}
+        except NodeRefused as refusal:
+            if refusal.status not in _WITHOUT_REMOTE_KEYS:
+                raise
+        return _Listed(keys=frozenset({one.validating_pubkey.lower() for one in local} | set(remote)), remote=remote)
 
     def _judged(self, asked: Sequence[str], left: Mapping[str, bool], freeze: _Freeze) -> Reply:
         if left:
             first = next(iter(left))
             said = f"{short(first)} {freeze.said[first]}"
-            detail = f"{len(left)} of {len(asked)} keys still listed after {ROUNDS} deletes: {said}"
+            if self._remote_only and not left[first]:
+                said = f"{short(first)} is a local key, and `remote_signer` says that this node has none"
+            detail = f"{len(left)} of {len(asked)} keys still listed after {freeze.deletes} deletes: {said}"
             return freeze.reply(Answer.FAILED, detail)
         if freeze.deleted:
             return freeze.reply(Answer.ACKNOWLEDGED, "deleted, and no longer listed")

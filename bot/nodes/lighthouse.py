@@ -5,15 +5,16 @@ changed something or not. So the list of validators is read before and after.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability, Node
-from bot.domain.target import Answer, Effect, KeyReading, Reply, Sample, short
-from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.domain.target import Answer, Effect, KeyReading, Reply, Sample
+from bot.errors import NodeError, NodeRefused, NotReached
 from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.several import each, failure, together, told, worst
 from bot.nodes.way import Way
 from bot.nodes.wire import Call, Wire, named
 from bot.ports import Clock, Traits
@@ -21,8 +22,6 @@ from bot.ports import Clock, Traits
 VALIDATORS = "/lighthouse/validators"
 HEALTH = "/lighthouse/health"
 COUNTERS = "vc_signing_times_seconds_count"
-AT_ONCE = 8
-"""Requests under way to one client; it handles them one after another."""
 LOOK = 0.25
 """Share of the time limit that the look at the list before a change may take."""
 TRAITS = Traits(
@@ -107,8 +106,7 @@ class Lighthouse:
         """
         asked = named(keys)
         call = self._wire.call()
-        listed = await self._listed(call)
-        counters = await self._counters()
+        listed, counters = await together(self._listed(call), self._counters())
         others = {key for key, enabled in listed.items() if enabled} - {key.lower() for key in asked}
         readings = {
             key: KeyReading(signing=listed[key.lower()], counter=counters.of(key, whole=not others))
@@ -132,20 +130,14 @@ class Lighthouse:
         """
         call = self._wire.call()
         before = await self._look()
-        places = asyncio.Semaphore(AT_ONCE)
 
-        async def patched(key: str) -> NodeError | None:
-            async with places:
-                try:
-                    await call.content("PATCH", f"{VALIDATORS}/{key.lower()}", body={"enabled": enabled})
-                except NodeError as error:
-                    return error
-            return None
+        async def patched(key: str) -> None:
+            await call.content("PATCH", f"{VALIDATORS}/{key.lower()}", body={"enabled": enabled})
 
-        failed = dict(zip(asked, await asyncio.gather(*map(patched, asked)), strict=True))
-        errors = {key: error for key, error in failed.items() if error is not None}
+        answers = await each(asked, patched)
+        errors = {key: error for key, error in answers.items() if error is not None}
         if len(errors) == len(asked) and not all(_absent(error) for error in errors.values()):
-            raise _worst(tuple(errors.values()))
+            raise worst(errors.values())
         try:
             after = await self._listed(call)
         except NodeError as error:
@@ -153,7 +145,7 @@ class Lighthouse:
         return _judged(asked, errors, before, after, enabled=enabled)
 
     async def _look(self) -> Mapping[str, bool]:
-        """Return the list as it is before a change; empty when it is not to be had soon, as that must not cost a freeze.
+        """Return the list before a change; empty when it is not to be had soon: that must not cost a freeze.
 
         Raises NotReached and NodeRefused: nothing was asked for yet.
         """
@@ -191,19 +183,12 @@ def _absent(error: NodeError) -> bool:
     return isinstance(error, NodeRefused) and error.status == 404
 
 
-def _worst(errors: Collection[NodeError]) -> NodeError:
-    """Return the error that leaves most open: one after which the client may have acted comes first."""
-    return next(
-        one for kind in (NoAnswer, NodeBroken, NodeRefused, NodeError) for one in errors if isinstance(one, kind)
-    )
-
-
 def _unread(errors: Mapping[str, NodeError], why: NodeError, *, enabled: bool) -> Reply:
     """Return the reply when each key was asked for and the list could not be read back."""
     if not errors:
         detail = f"the client said yes for every key, but {_word(enabled)} could not be read back: {why}"
         return Reply(answer=Answer.ACKNOWLEDGED, detail=detail)
-    return Reply(answer=_failure(errors.values()), detail=f"{_told(errors)}; nor could the list be read back: {why}")
+    return Reply(answer=failure(errors.values()), detail=f"{told(errors)}; nor could the list be read back: {why}")
 
 
 def _judged(
@@ -224,19 +209,8 @@ def _judged(
         key: error or ("not held by the client" if key.lower() not in after else f"listed as {_word(not enabled)}")
         for key, error in wrong.items()
     }
-    detail = f"{len(wrong)} of {len(asked)} keys are not {_word(enabled)}: {_told(reasons)}"
-    return Reply(answer=_failure([error for error in wrong.values() if error]), detail=detail)
-
-
-def _failure(errors: Collection[NodeError]) -> Answer:
-    """Return UNKNOWN if the client may yet do what one of these requests asked for, else FAILED."""
-    unsure = any(isinstance(error, (NoAnswer, NodeBroken)) for error in errors)
-    return Answer.UNKNOWN if unsure else Answer.FAILED
-
-
-def _told(reasons: Mapping[str, object]) -> str:
-    some = [f"{short(key)} {reason}" for key, reason in list(reasons.items())[:3]]
-    return "; ".join(some) + ("; and others" if len(reasons) > 3 else "")
+    detail = f"{len(wrong)} of {len(asked)} keys are not {_word(enabled)}: {told(reasons)}"
+    return Reply(answer=failure([error for error in wrong.values() if error]), detail=detail)
 
 
 def _word(enabled: bool) -> str:

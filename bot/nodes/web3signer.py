@@ -14,6 +14,7 @@ from bot.domain.target import Effect, KeyReading, Reply, Sample
 from bot.errors import NodeError, NodeRefused
 from bot.nodes.keymanager import Keymanager
 from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.several import together
 from bot.nodes.way import Way
 from bot.nodes.wire import Call, named
 from bot.ports import Traits
@@ -80,10 +81,9 @@ class Web3signer(Keymanager):
         """Read whether `keys` are listed, and how often the signer signed, if it signs with no other key."""
         asked = named(keys)
         try:
-            listed = await self._listed(self._wire.call())
+            listed, counters = await together(self._listed(self._wire.call()), self._counters())
         except NodeRefused as refusal:
             raise _explained(refusal) from refusal
-        counters = await self._counters()
         whole = set(listed) <= {key.lower() for key in asked}
         readings = {
             key: KeyReading(signing=key.lower() in listed, counter=counters.of(key, whole=whole)) for key in asked

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
 from bot.errors import Misconfigured, NodeBroken, NodeRefused
 from bot.nodes import keymanager
+from bot.nodes.escrow import Escrow
 from bot.nodes.keymanager import Keymanager
 from bot.nodes.prometheus_text import read_counters
 from bot.nodes.reach import Reach
@@ -48,6 +50,15 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
+@contextmanager
+def api(*remote: str) -> Iterator[respx.MockRouter]:
+    """Answer nothing but the list of remote keys; without any, as a client does that knows no remote keys."""
+    listed = {"data": [{"pubkey": key, "url": "http://10.0.0.9:9000", "readonly": False} for key in remote]}
+    with respx.mock(using="httpx", assert_all_called=False) as mock:
+        mock.get(REMOTE).mock(return_value=httpx.Response(200, json=listed) if remote else httpx.Response(404))
+        yield mock
+
+
 def listing(*keys: str, readonly: bool = False) -> httpx.Response:
     return httpx.Response(200, json={"data": [{"validating_pubkey": key, "readonly": readonly} for key in keys]})
 
@@ -62,7 +73,7 @@ async def freeze(client: httpx.AsyncClient, *keys: str) -> Any:
 
 
 async def test_a_freeze_deletes_by_name_and_reads_back(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         delete = mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", protection='{"x": 1}'))
         read = mock.get(KEYSTORES).mock(return_value=listing())
         reply = await freeze(client, A, B)
@@ -74,7 +85,7 @@ async def test_a_freeze_deletes_by_name_and_reads_back(client: httpx.AsyncClient
 
 
 async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         delete = mock.delete(KEYSTORES).mock(
             side_effect=[statuses("deleted", "deleted"), statuses("deleted"), statuses("deleted")]
         )
@@ -86,7 +97,7 @@ async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client
 
 
 async def test_an_error_inside_the_200_is_found(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("error"))
         mock.get(KEYSTORES).mock(return_value=listing(A))
         reply = await freeze(client, A)
@@ -94,7 +105,7 @@ async def test_an_error_inside_the_200_is_found(client: httpx.AsyncClient) -> No
 
 
 async def test_a_key_that_was_gone_before_is_already(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("not_active", protection="{}"))
         mock.get(KEYSTORES).mock(return_value=listing())
         reply = await freeze(client, A)
@@ -102,7 +113,7 @@ async def test_a_key_that_was_gone_before_is_already(client: httpx.AsyncClient) 
 
 
 async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection='{"keep": "me"}'))
         mock.get(KEYSTORES).mock(side_effect=httpx.ReadTimeout("gone"))
         reply = await freeze(client, A)
@@ -110,24 +121,70 @@ async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: 
 
 
 async def test_slashing_protection_is_not_lost_when_the_statuses_are_nonsense(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", "deleted", protection={"an": "object"}))
         reply = await freeze(client, A)
     assert (reply.answer, reply.artifacts[0].content) == (Answer.UNKNOWN, b'{"an": "object"}')
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).respond(json={"data": "all fine"})
         with pytest.raises(NodeBroken):
             await freeze(client, A)
 
 
 async def test_a_key_listed_as_read_only_is_deleted_as_a_remote_key(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "not_found"))
         mock.get(KEYSTORES).mock(side_effect=[listing(B, readonly=True), listing()])
         remote = mock.delete(REMOTE).mock(return_value=statuses("deleted"))
         reply = await freeze(client, A, B)
     assert json.loads(remote.calls.last.request.content) == {"pubkeys": [B]}
     assert reply.answer is Answer.ACKNOWLEDGED
+
+
+async def test_a_remote_key_is_found_where_keystores_do_not_list_it_and_its_url_is_kept(
+    client: httpx.AsyncClient,
+) -> None:
+    with api(B) as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("not_found", protection="{}"))
+        mock.get(KEYSTORES).mock(return_value=listing())
+        mock.delete(REMOTE).mock(return_value=statuses("deleted"))
+        mock.get(f"{BASE}/metrics").respond(404)
+        reply = await freeze(client, B)
+        sample = await driver(client).sample([B])
+    assert reply.answer is Answer.FAILED
+    assert sample.keys[B].signing
+    (kept,) = [one.content for one in reply.artifacts if one.what == "remote-keys"]
+    assert json.loads(kept) == [{"pubkey": B, "url": "http://10.0.0.9:9000"}]
+
+
+async def test_a_node_of_remote_keys_never_loses_a_local_one(client: httpx.AsyncClient) -> None:
+    with api() as mock:
+        local = mock.delete(KEYSTORES)
+        remote = mock.delete(REMOTE).mock(return_value=statuses("not_found", "not_found"))
+        mock.get(KEYSTORES).mock(return_value=listing(A, B))
+        made = driver(client, remote_signer="http://10.0.0.9:9000")
+        reply = await made.freeze([A, B], incident="inc-7", request="r1")
+    assert (local.call_count, remote.call_count) == (0, 1)
+    assert reply.answer is Answer.FAILED
+    assert "is a local key" in reply.detail
+    assert (made.traits.destructive, driver(client).traits.destructive) == (False, True)
+
+
+async def test_a_history_of_many_megabytes_is_kept(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    document = json.dumps(interchange(A) | {"padding": "x" * 6_000_000})
+    with api() as mock:
+        mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=document))
+        mock.get(KEYSTORES).mock(return_value=listing())
+        reply = await driver(client, escrow=str(tmp_path)).freeze([A], incident="inc-7", request="r1")
+    assert (reply.answer, len(reply.artifacts[0].content)) == (Answer.ACKNOWLEDGED, len(document))
+
+
+async def test_a_list_of_remote_keys_that_cannot_be_had_is_no_empty_list(client: httpx.AsyncClient) -> None:
+    with respx.mock(using="httpx") as mock:
+        mock.get(KEYSTORES).mock(return_value=listing())
+        mock.get(REMOTE).respond(403)
+        with pytest.raises(NodeRefused):
+            await driver(client).sample([A])
 
 
 META = {"interchange_format_version": "5", "genesis_validators_root": "0x" + "00" * 32}
@@ -154,7 +211,7 @@ async def test_an_unfreeze_imports_keystore_password_and_protection(client: http
     fill(tmp_path, A, B)
     protect(tmp_path, A, interchange(A))
     protect(tmp_path, B, interchange(B))
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         post = mock.post(KEYSTORES).mock(return_value=statuses("imported", "imported"))
         reply = await driver(client, escrow=str(tmp_path)).unfreeze([A, B], incident="inc-7", request="u1")
     body = json.loads(post.calls.last.request.content)
@@ -190,20 +247,37 @@ async def test_without_an_escrow_folder_an_unfreeze_is_refused(client: httpx.Asy
         await driver(client).slashing_protection()
 
 
-async def test_a_delete_stores_its_protection_in_the_escrow_and_never_lowers_it(
+async def test_a_delete_adds_its_protection_to_the_escrow_and_never_lowers_it(
     client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     signer = driver(client, keys=(A,), escrow=str(tmp_path))
     with pytest.raises(NodeRefused, match="lacks"):
         await signer.slashing_protection()
-    for told, kept in ((7, 7), (9, 9), (8, 9)):
-        with respx.mock(using="httpx") as mock:
+    for told, kept in ((7, [7]), (9, [7, 9]), (8, [7, 8, 9]), (9, [7, 8, 9])):
+        with api() as mock:
             text = json.dumps(interchange(A, B, slot=told))
             mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=text))
             mock.get(KEYSTORES).mock(return_value=listing())
             await signer.freeze([A], incident="inc-7", request="r1")
-        assert json.loads(await signer.slashing_protection()) == interchange(A, slot=kept)
+        blocks = json.loads(await signer.slashing_protection())["data"][0]["signed_blocks"]
+        assert blocks == [{"slot": str(slot)} for slot in kept]
     assert [path.name for path in tmp_path.iterdir()] == [f"{A}.protection.json"]
+
+
+def test_a_vote_below_the_stored_block_is_not_lost(tmp_path: Path) -> None:
+    vote = {"source_epoch": "30", "target_epoch": "31"}
+    older, newer = interchange(A, slot=1000), interchange(A, slot=1000)
+    newer["data"][0]["signed_attestations"] = [vote]
+    for document in (newer, older):
+        Escrow(tmp_path).keep(json.dumps(document).encode(), [A])
+    assert json.loads(Escrow(tmp_path).protection([A]))["data"][0]["signed_attestations"] == [vote]
+
+
+def test_protection_of_another_chain_replaces_nothing(tmp_path: Path) -> None:
+    Escrow(tmp_path).keep(json.dumps(interchange(A)).encode(), [A])
+    with pytest.raises(ValueError, match="another chain"):
+        Escrow(tmp_path).keep(json.dumps(interchange(A, root="0x01")).encode(), [A])
+    assert json.loads(Escrow(tmp_path).protection([A])) == interchange(A)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +295,7 @@ async def test_a_delete_stores_its_protection_in_the_escrow_and_never_lowers_it(
 async def test_an_escrow_that_cannot_keep_it_stops_no_freeze_and_says_so(
     client: httpx.AsyncClient, tmp_path: Path, document: str
 ) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=document))
         mock.get(KEYSTORES).mock(return_value=listing())
         signer = driver(client, escrow=str(tmp_path / "missing"))
@@ -242,7 +316,7 @@ async def test_an_escrow_that_cannot_keep_it_stops_no_freeze_and_says_so(
 async def test_remote_keys_are_imported_with_their_signers_url(
     client: httpx.AsyncClient, words: list[str], answer: Answer
 ) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         post = mock.post(REMOTE).mock(return_value=statuses(*words))
         reply = await driver(client, remote_signer="http://10.0.0.9:9000").unfreeze([A, B], incident="i", request="u1")
     remote_keys = [{"pubkey": key, "url": "http://10.0.0.9:9000"} for key in (A, B)]
@@ -269,7 +343,7 @@ async def test_a_frozen_practice_key_signs_again_only_after_the_import(
 
 
 async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.get(KEYSTORES).mock(return_value=listing(A))
         mock.get(f"{BASE}/metrics").respond(404)
         sample = await driver(client).sample([A, B])
@@ -277,7 +351,7 @@ async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: ht
 
 
 async def test_metrics_elsewhere_are_read_without_the_token(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+    with api() as mock:
         mock.get(KEYSTORES).mock(return_value=listing())
         text = f'c_total{{validator="{A}"}} 7\nprocess_start_time_seconds 5\n'
         metrics = mock.get("http://10.0.0.8:8080/metrics").respond(text=text)
@@ -320,7 +394,7 @@ async def test_reach_reads_the_token_each_time_and_names_an_unknown_driver() -> 
     node = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: endpoint})
     drivers = {"keymanager": keymanager.connect}
     async with Reach(drivers=drivers, secret=lambda _: next(tokens), clock=SystemClock()) as reach:
-        with respx.mock(using="httpx") as mock:
+        with api() as mock:
             read = mock.get(KEYSTORES).mock(return_value=listing())
             mock.get(f"{BASE}/metrics").respond(text="")
             for _ in range(2):
