@@ -1,8 +1,10 @@
 """One step over many targets: about one round trip, not N. Outcomes are flushed while the rest is under way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bot.domain.authority import BOT
 from bot.domain.journal import TargetReport
@@ -11,6 +13,8 @@ from bot.domain.work import Done, Result, Work
 from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotCommitted, NotReached, Stale
 from bot.flows import outcomes, respond
 from bot.ledger import Ledger
+
+T = TypeVar("T")
 
 FLUSH = 0.1
 AT_ONCE = 256
@@ -52,28 +56,39 @@ async def run_step(ledger: Ledger, work: Work, act: Act) -> Result:
 
 
 async def _fan_out(ledger: Ledger, work: Work, go: respond.Go, act: Act) -> None:
-    gate, turn = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(A_PASS)
     playbook = ledger.world.config.playbooks.get(go.incident.playbook)
     planned = playbook.step(go.step.verb) if playbook else None
     limit = planned.timeout.total_seconds() if planned else None
 
     async def one(node: str) -> TargetReport:
-        async with gate:
-            async with turn:
-                await asyncio.sleep(0)
-            outcome = await guarded(act, go, node, limit=limit)
+        outcome = await guarded(act, go, node, limit=limit)
         return TargetReport(
             node=node, state=outcome.state, detail=outcome.detail, item=outcome.item, already=outcome.already
         )
 
-    pending = {asyncio.create_task(one(node)) for node in go.targets}
+    async with aclosing(spread(go.targets, one)) as batches:
+        async for reports in batches:
+            await report(ledger, go, reports, holding=work)
+
+
+async def spread(targets: Iterable[str], one: Callable[[str], Awaitable[T]]) -> AsyncGenerator[list[T], None]:
+    """Call `one` for all targets at once, AT_ONCE at a time; yield what came, together, every FLUSH seconds at most."""
+    gate, turn = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(A_PASS)
+
+    async def gated(target: str) -> T:
+        async with gate:
+            async with turn:
+                await asyncio.sleep(0)
+            return await one(target)
+
+    pending = {asyncio.create_task(gated(target)) for target in targets}
     try:
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             if pending:
                 more, pending = await asyncio.wait(pending, timeout=FLUSH)
                 done |= more
-            await report(ledger, go, [task.result() for task in done], holding=work)
+            yield [task.result() for task in done]
     finally:
         for task in pending:
             task.cancel()
