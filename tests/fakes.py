@@ -42,6 +42,7 @@ SIDECAR = Traits(
     tested="nothing",
 )
 TRAITS = {"sidecar": SIDECAR, "keymanager": replace(SIDECAR, reversible=False, destructive=True)}
+TRAITS["emulated"] = replace(SIDECAR, tier="emulated")
 
 
 class FrozenClock:

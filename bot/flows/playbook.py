@@ -143,17 +143,24 @@ def _begin_or_hold(
     if planned.step is Verb.FREEZE:
         return _freeze(book, incident, planned, reachable)
     why = _why_people(book, incident, planned, reachable, symptom)
-    if why is None:
-        return plan(
-            book,
-            incident,
-            planned.step,
-            reachable,
-            needs=Needs.AUTO,
-            automatic=True,
-            reason=f"playbook {incident.playbook}",
-        )
-    return book.write(incident, j.TargetsHeld(verb=planned.step, targets=reachable, reason=why))
+    if why is not None:
+        return book.write(incident, j.TargetsHeld(verb=planned.step, targets=reachable, reason=why))
+    doubted = tuple(n for n in reachable if planned.step is not Verb.CAPTURE and not _proven(book, planned.step, n))
+    if doubted:  # a capture only reads
+        incident = book.write(incident, j.TargetsHeld(verb=planned.step, targets=doubted, reason=EMULATED))
+    if trusted := tuple(n for n in reachable if n not in doubted):
+        because = f"playbook {incident.playbook}"
+        incident = plan(book, incident, planned.step, trusted, needs=Needs.AUTO, automatic=True, reason=because)
+    return incident
+
+
+EMULATED = "its driver is proven only against an emulator: a person decides"
+
+
+def _proven(book: Book, verb: Verb, node: str) -> bool:
+    """Tell whether the driver that a step uses on a node was proven against the real program."""
+    traits = book.world.traits(book.config.inventory.nodes[node].reach[CAPABILITY[verb]])
+    return traits is not None and traits.tier == "real"
 
 
 def _why_people(
@@ -228,11 +235,11 @@ def _why_not_alone(book: Book, incident: Incident, planned: PlannedStep, node: s
         return "the playbook asks one person"
     if not incident.safety or node not in incident.mapped:
         return "no safety runbook names it: a person decides"
+    if not _proven(book, Verb.FREEZE, node):
+        return EMULATED
     found = book.config.inventory.nodes[node]
     traits = book.world.traits(found.reach[Capability.SIGNER])
-    if traits is None or traits.tier != "real":
-        return "its driver is proven only against an emulator: a person decides"
-    if traits.destructive and book.config.policy.require_escrow and not found.escrow:
+    if traits is not None and traits.destructive and book.config.policy.require_escrow and not found.escrow:
         return "its freeze deletes the key, and no escrow is attested: a person decides, since a slash is worse"
     return None
 

@@ -10,7 +10,7 @@ from bot.domain import journal as j
 from bot.domain.authority import BOT, Actor
 from bot.domain.config import Config
 from bot.domain.incident import Incident, Status
-from bot.domain.inventory import RollbackContract
+from bot.domain.inventory import Capability, RollbackContract
 from bot.domain.journal import TargetReport
 from bot.domain.playbook import OnFailure, Pages, Verb
 from bot.domain.policy import FreezeBudget, Policy
@@ -120,6 +120,26 @@ async def test_a_destructive_freeze_without_escrow_waits_for_a_person(tmp_path: 
         incident = await opened(spine, "s01", "s02")
         assert incident.steps["freeze-1"].targets == ("s02",)
         assert "no escrow" in incident.tracks[Verb.FREEZE]["s01"].detail
+
+
+@pytest.mark.parametrize("verb", [Verb.FREEZE, Verb.ISOLATE])
+async def test_what_was_proven_against_an_emulator_only_is_never_automatic_but_evidence_is(
+    tmp_path: Path, verb: Verb
+) -> None:
+    doubted, sure = node("s01", driver="emulated"), node("s02")
+    if verb is Verb.ISOLATE:  # its signer is proven, its router is not
+        doubted = replace(doubted, reach={**doubted.reach, Capability.SIGNER: sure.reach[Capability.SIGNER]})
+    policy = Policy(budget=FreezeBudget(fraction=1.0))
+    async with room(tmp_path, with_nodes(config(policy=policy), {"s01": doubted, "s02": sure})) as spine:
+        await opened(spine, "s01", "s02")
+        for done in (Verb.FREEZE, Verb.CAPTURE):
+            await spine.run(done, State.VERIFIED)
+            await spine.advance()
+        incident = await spine.incident()
+        assert incident.tracks[verb]["s01"].state is State.HELD
+        assert "emulator" in incident.tracks[verb]["s01"].detail
+        assert {n for s in incident.steps.values() if s.verb is verb for n in s.targets} == {"s02"}
+        assert {n for s in incident.steps.values() if s.verb is Verb.CAPTURE for n in s.targets} == {"s01", "s02"}
 
 
 async def test_contained_when_every_suspect_is_proven_and_reopened_when_a_proof_is_revoked(spine: Room) -> None:
