@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from bot.domain.authority import BOT
@@ -54,7 +55,10 @@ class Unfreezer:
         if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:
             state = {Answer.UNKNOWN: State.UNKNOWN, Answer.REFUSED: State.REFUSED}.get(reply.answer, State.FAILED)
             return Outcome(state=state, detail=reply.detail)
-        return await self._signs_again(node, signer)
+        outcome = await self._signs_again(node, signer)
+        if signer.traits.reversible:
+            return outcome
+        return replace(outcome, detail=f"{reply.detail}; {outcome.detail}")  # what people still have to do
 
     async def _still_silent(self, node: Node, signer: Signer) -> str | None:
         """Say why not, unless nothing signs with the keys over two duty windows from now."""
