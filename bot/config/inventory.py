@@ -20,6 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 RESERVED = frozenset({"all", "none", "any", "everything"})
 REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", re.ASCII)
 _SECRET = re.compile(r"token|secret|password|credential", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}", re.ASCII)
 _DRIVER = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _CAPABILITIES = tuple(str(c) for c in Capability)
@@ -188,7 +189,7 @@ def _check_endpoint(sheet: Sheet, endpoint: Endpoint, place: Place, networks: Se
     for key, value in endpoint.options.items():
         if _SECRET.search(key) and not REFERENCE.fullmatch(value):
             sheet.say((*place, "options", key), _TOKEN_REMEDY)
-        if "://" in value and (wrong := url_problem(value, networks)):
+        if _URL.match(value) and (wrong := url_problem(value, networks)):
             sheet.say((*place, "options", key), wrong)
 
 

@@ -6,13 +6,14 @@ in its metrics, and its timer of signing requests counts those that it denied as
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability
 from bot.domain.target import Effect, KeyReading, Reply, Sample
 from bot.errors import NodeError, NodeRefused
-from bot.nodes.keymanager import Keymanager
+from bot.nodes.keymanager import Keymanager, _Listed
 from bot.nodes.prometheus_text import Counters, read_counters
 from bot.nodes.several import together
 from bot.nodes.way import Way
@@ -62,13 +63,11 @@ def connect(way: Way) -> "Web3signer":
         escrow: folder of `bot/nodes/escrow.py`; without it a freeze is undone by hand
     """
     options = way.options("metrics", "counters", "escrow")
-    return Web3signer(way.node, way.wire(), way.wire(options.get("metrics"), token=None), options, way.clock)
+    return Web3signer(way.node, way.wire(), way.wire(options.get("metrics"), token=None), options, way.clock, TRAITS)
 
 
 class Web3signer(Keymanager):
     """Signer over Web3Signer's Key Manager API."""
-
-    traits = TRAITS
 
     async def freeze(self, keys: Sequence[str], *, incident: str, request: str) -> Reply:
         """Delete `keys` until neither list has one of them, three times at most; a key it holds read-only stays."""
@@ -84,17 +83,16 @@ class Web3signer(Keymanager):
             listed, counters = await together(self._listed(self._wire.call()), self._counters())
         except NodeRefused as refusal:
             raise _explained(refusal) from refusal
-        whole = set(listed) <= {key.lower() for key in asked}
+        whole = listed.keys <= {key.lower() for key in asked}
         readings = {
-            key: KeyReading(signing=key.lower() in listed, counter=counters.of(key, whole=whole)) for key in asked
+            key: KeyReading(signing=key.lower() in listed.keys, counter=counters.of(key, whole=whole)) for key in asked
         }
         return Sample(at=self._clock.now(), instance=counters.instance, keys=readings)
 
-    async def _listed(self, call: Call) -> dict[str, bool]:
+    async def _listed(self, call: Call) -> _Listed:
         """Return the keys of both lists, none as remote: `readonly` means here that a key cannot be deleted."""
-        keystores = await super()._listed(call)
-        public = await call.json(_KEYS, "GET", PUBLIC_KEYS)
-        return dict.fromkeys((*keystores, *(key.lower() for key in public)), False)
+        listed, public = await together(super()._listed(call), call.json(_KEYS, "GET", PUBLIC_KEYS))
+        return replace(listed, keys=listed.keys | {key.lower() for key in public}, remote={})
 
     async def _counters(self) -> Counters:
         if "counters" in self._options:

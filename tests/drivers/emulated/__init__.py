@@ -1,0 +1,1 @@
+"""Programs that cannot be had here, imitated over real HTTP from their source and manuals."""
