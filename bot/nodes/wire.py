@@ -211,9 +211,24 @@ class Call:
 
         `body` is sent as JSON, bytes as they are. `accept` are statuses besides 2xx that are an answer.
         """
+        _, content = await self.answer(method, path, body=body, params=params, headers=headers, accept=accept)
+        return content
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+    ) -> tuple[int, bytes]:
+        """Send one request as `content` does, and return its status too."""
         sent = _Request(method=method, path=path, body=body, params=params, headers=headers or {}, accept=accept)
         async with self._deadline(sent), self._sent(sent) as response:
-            return b"".join([chunk async for chunk in _bounded(response, ANSWER_LIMIT, self._wire.node)])
+            content = b"".join([chunk async for chunk in _bounded(response, ANSWER_LIMIT, self._wire.node)])
+            return response.status_code, content
 
     async def stream(
         self,
@@ -336,7 +351,7 @@ async def _said(response: httpx.Response, node: str) -> str:
         return ""
     if not isinstance(body, dict):
         return ""
-    parts = [body.get(member) for member in ("title", "detail", "message")]
+    parts = [body.get(member) for member in ("title", "detail", "message", "error")]
     return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part)[:200]
 
 
