@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format lint types floors bench soak clean
+.PHONY: help demo test test-kubernetes check format lint types floors bench soak clean
 
 help:
 	@echo "make demo    the whole story on this machine, until Ctrl-C"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, floors, tests"
 	@echo "make bench   figures, as ratios against baselines in the same run"
+	@echo "make test-kubernetes  the driver against a real control plane in KUBE_BIN (docs/kubernetes.md)"
 	@echo "make soak    Slack in trouble for 3 x 10 minutes; SOAK_MINUTES=2 for less"
 
 .venv: pyproject.toml
@@ -47,6 +48,9 @@ bench: .venv
 
 soak: .venv
 	$(BIN)/pytest tests/soak -q -s
+
+test-kubernetes: .venv
+	$(BIN)/pytest tests/cluster -q
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache dist tests/conformance/node_modules

@@ -72,7 +72,8 @@ class Reach:
         way = Way(
             node=node,
             endpoint=endpoint,
-            client=self._client(endpoint),
+            client=self._client(endpoint, unix=_socket(endpoint)),
+            plain=self._client(endpoint, unix=None) if _socket(endpoint) else None,
             clock=self._clock,
             networks=self._networks,
             token=self._secret(endpoint.token) if endpoint.token else None,
@@ -80,8 +81,7 @@ class Reach:
         )
         return connect(way)
 
-    def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        unix = endpoint.url.removeprefix("unix:") if endpoint.url.startswith("unix:") else None
+    def _client(self, endpoint: Endpoint, *, unix: str | None) -> httpx.AsyncClient:
         files = endpoint.ca, endpoint.client_cert, endpoint.client_key
         key = (*files, unix, *map(_changed, files))
         if key not in self._clients:
@@ -108,6 +108,11 @@ class Reach:
     ) -> None:
         """Close all connections."""
         await self.aclose()
+
+
+def _socket(endpoint: Endpoint) -> str | None:
+    """Return the path of the Unix socket that an endpoint is, or None."""
+    return endpoint.url.removeprefix("unix:") if endpoint.url.startswith("unix:") else None
 
 
 def _changed(path: str | None) -> str | None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bot.domain.addresses import address_problem
+from bot.domain.addresses import address_problem, url_problem
 from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NotReached
 from bot.nodes.wire import Wire, noted
@@ -29,14 +29,21 @@ class Way:
     client: httpx.AsyncClient = field(repr=False)
     clock: Clock = field(repr=False)
     networks: tuple[str, ...] = ("127.0.0.0/8",)
+    plain: httpx.AsyncClient | None = field(default=None, repr=False)
+    """What asks other URLs than the endpoint's, where `client` is bound to a Unix socket."""
     token: str | None = field(default=None, repr=False)
     secret: Callable[[str], str] = field(default=lambda reference: reference, repr=False)
 
     def wire(self, base: str | None = None, *, token: str | None = _SAME) -> Wire:
-        """Return a wire to the endpoint's URL, or to `base`; it carries the endpoint's token unless told another."""
+        """Return a wire to the endpoint's URL, or to `base`; it carries the endpoint's token unless told another.
+
+        Raises Misconfigured where the URL is none that a node may have.
+        """
         url = base or self.endpoint.url
+        if base is not None and (problem := url_problem(base, self.networks)):
+            raise Misconfigured([f"node {self.node.name}: {base} {problem}"])
         return Wire(
-            client=self.client,
+            client=self.client if base is None or self.plain is None else self.plain,
             node=self.node.name,
             base="http://localhost" if url.startswith("unix:") else url,
             timeout=self.endpoint.timeout,

@@ -11,9 +11,12 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
+from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReached
 from bot.nodes import wire as lines
+from bot.nodes.way import Way
 from bot.nodes.wire import Wire, node_client
+from tests.fakes import FrozenClock
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 JSON: TypeAdapter[Any] = TypeAdapter(Any)
@@ -213,3 +216,29 @@ async def test_many_requests_at_once_do_not_queue() -> None:
         began = asyncio.get_running_loop().time()
         await asyncio.gather(*(patient.call().json(JSON, "PUT", "/x", body={}) for _ in range(300)))
         assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_name_that_leads_out_of_the_networks_is_not_reached() -> None:
+    async with server(answered(b"{}")) as (to, heads), node_client(networks=("10.0.0.0/8",)) as strict:
+        port = httpx.URL(to.base).port
+        with pytest.raises(NotReached, match="no address in the inventory's networks"):
+            await wire(strict, f"http://localhost:{port}").call().content("GET", "/")
+    assert heads == []
+
+
+async def test_another_base_is_held_to_the_networks_and_never_goes_through_a_socket() -> None:
+    async with (
+        server(answered(b"{}")) as (to, heads),
+        node_client(unix="/nonexistent/s") as bound,
+        node_client() as plain,
+    ):
+        endpoint = Endpoint(driver="x", url="unix:/nonexistent/s", timeout=timedelta(seconds=2))
+        node = Node(name="n", avs="x", keys=("0x1",))
+        way = Way(node=node, endpoint=endpoint, client=bound, plain=plain, clock=FrozenClock())
+        with pytest.raises(NotReached):
+            await way.wire().call().content("GET", "/")
+        assert await way.wire(to.base).call().content("GET", "/") == b"{}"
+        assert len(heads) == 1
+        for outside in ("http://169.254.169.254", "http://8.8.8.8", "http://u:p@127.0.0.1:1"):
+            with pytest.raises(Misconfigured):
+                way.wire(outside)
