@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bot.errors import Misconfigured
 
-_FREE = re.compile(r"STOPSIGN_(NODE|PRACTICE)_.*")
-"""Names that the inventory may refer to as env:STOPSIGN_NODE_…; they are no settings."""
+_FREE = re.compile(r"STOPSIGN_(NODE|PRACTICE|SIDECAR)_.*")
+"""Names that the inventory may refer to as env:STOPSIGN_NODE_…, or that the sidecar reads: no settings of the bot."""
 _KUBERNETES = re.compile(r"STOPSIGN_(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP)(_.*)?)")
 """Names that Kubernetes gives to every pod beside a Service called stopsign."""
 _MAX_SECRET = 64 * 1024

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bot.app import ORIGIN
 from bot.cli import config as config_commands
-from bot.cli import demo, evidence, incident, nodes, people, serve, token, work
+from bot.cli import demo, evidence, incident, nodes, people, serve, sidecar, token, work
 from bot.cli.shared import FAILED, REFUSED, USAGE
 from bot.errors import Halted, Invalid, Misconfigured, Refused, StopsignError
 from bot.vault.signer import create_key
@@ -30,6 +30,7 @@ app.add_typer(work.app, name="work")
 app.add_typer(serve.slack, name="slack")
 app.command()(serve.serve)
 app.command()(serve.migrate)
+app.command()(sidecar.sidecar)
 app.command()(demo.demo)
 app.add_typer(nodes.app, name="nodes")
 app.command()(incident.halt)

@@ -32,7 +32,7 @@ class Rollbacker:
         build = go.step.parameters[name]
         if go.resumed and deployer.traits.effect is Effect.AT_MOST_ONCE and before.build_hash != build:
             return Outcome(state=State.UNKNOWN, detail="an earlier request may still be at work: it is not sent twice")
-        # Also where that build runs already: only the driver knows whether its work there is finished, and no twin runs.
+        # Also where that build runs already: the driver knows whether its work there is finished, and no twin runs.
         if before.build_hash != build or deployer.traits.effect is not Effect.AT_MOST_ONCE:
             reply = await deployer.rollback(build, incident=go.incident.id, request=key_of(go, name))
             if reply.answer not in {Answer.ACKNOWLEDGED, Answer.ALREADY}:

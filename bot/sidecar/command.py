@@ -1,0 +1,138 @@
+"""The command line of the sidecar; `stopsign sidecar` and `python -m bot.sidecar` are the same."""
+
+import asyncio
+import logging
+import platform
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bot.errors import Misconfigured, StopsignError
+from bot.sidecar import lines
+from bot.sidecar.options import Tls, checked
+from bot.sidecar.run import serve
+
+_ENV = "STOPSIGN_SIDECAR_"
+
+
+def sidecar(
+    upstream: Annotated[
+        str | None, typer.Option(envvar=f"{_ENV}UPSTREAM", help="The signer's URL: http://127.0.0.1:9000")
+    ] = None,
+    listen: Annotated[
+        str, typer.Option(envvar=f"{_ENV}LISTEN", help="Where validator clients send what is to be signed.")
+    ] = "127.0.0.1:9001",
+    control: Annotated[
+        str, typer.Option(envvar=f"{_ENV}CONTROL", help="Where the bot freezes and reads.")
+    ] = "127.0.0.1:9002",
+    data: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}DATA", help="The folder of the record and of the denied keys.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}TOKEN_FILE", help="Holds the control port's bearer token.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option(envvar=f"{_ENV}NODE", help="This signer's name. Default: the host's name.")
+    ] = None,
+    avs: Annotated[str, typer.Option(envvar=f"{_ENV}AVS", help="For whom is signed.")] = "ethereum",
+    when_full: Annotated[
+        Literal["deny", "pass"],
+        typer.Option(envvar=f"{_ENV}WHEN_FULL", help="What becomes of a request that cannot be recorded."),
+    ] = "deny",
+    refuse_equivocation: Annotated[
+        bool,
+        typer.Option(
+            "--refuse-equivocation/--flag-equivocation",
+            envvar=f"{_ENV}REFUSE_EQUIVOCATION",
+            help="Answer 412 to a second digest for one block slot or one attestation target, or only flag it.",
+        ),
+    ] = False,
+    passed: Annotated[
+        list[str] | None,
+        typer.Option("--pass", envvar=f"{_ENV}PASS", help="Let one more request through: 'METHOD /path'. Repeatable."),
+    ] = None,
+    rotate_mib: Annotated[
+        float, typer.Option(envvar=f"{_ENV}ROTATE_MIB", help="Size at which a file of the record is closed.")
+    ] = 16,
+    keep_mib: Annotated[
+        float, typer.Option(envvar=f"{_ENV}KEEP_MIB", help="Size of the whole record; the oldest files go first.")
+    ] = 10240,
+    min_free_mib: Annotated[
+        float, typer.Option(envvar=f"{_ENV}MIN_FREE_MIB", help="Below this free space the disk counts as full.")
+    ] = 32,
+    upstream_timeout: Annotated[
+        float, typer.Option(envvar=f"{_ENV}UPSTREAM_TIMEOUT", help="Seconds that the signer has.")
+    ] = 10,
+    record_timeout: Annotated[
+        float, typer.Option(envvar=f"{_ENV}RECORD_TIMEOUT", help="Seconds that the disk has.")
+    ] = 4,
+    drain: Annotated[
+        float,
+        typer.Option(envvar=f"{_ENV}DRAIN", help="Seconds that a freeze waits for requests that are at the signer."),
+    ] = 1,
+    duty_period: Annotated[
+        float, typer.Option(envvar=f"{_ENV}DUTY_PERIOD", help="Seconds in which each key surely has a duty.")
+    ] = 768,
+    upstream_ca: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}UPSTREAM_CA", help="Authority of the signer's certificate.")
+    ] = None,
+    upstream_cert: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}UPSTREAM_CERT", help="Client certificate for the signer.")
+    ] = None,
+    upstream_key: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}UPSTREAM_KEY", help="Key of that certificate.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}TLS_CERT", help="Certificate of both ports; without it, plain HTTP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar=f"{_ENV}TLS_KEY", help="Key of that certificate.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}TLS_CLIENT_CA", help="Authority that callers' certificates must have.")
+    ] = None,
+    allow_non_loopback: Annotated[
+        bool,
+        typer.Option("--allow-non-loopback", envvar=f"{_ENV}ALLOW_NON_LOOPBACK", help="Listen for other machines."),
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the record in --data, and end.")] = False,
+) -> None:
+    """Stand in front of a remote signer: record every signing request, deny frozen keys. Runs until it is ended."""
+    if check:
+        _check(data)
+        return
+    options = checked(
+        upstream=upstream,
+        listen=listen,
+        control=control,
+        data=data,
+        token_file=token_file,
+        passed=passed or [],
+        allow_non_loopback=allow_non_loopback,
+        numbers={
+            "rotate_mib": rotate_mib,
+            "keep_mib": keep_mib,
+            "min_free_mib": min_free_mib,
+            "upstream_timeout": upstream_timeout,
+            "record_timeout": record_timeout,
+            "drain": drain,
+            "duty_period": duty_period,
+        },
+        upstream_tls=Tls(certificate=upstream_cert, key=upstream_key, authority=upstream_ca),
+        listen_tls=Tls(certificate=tls_cert, key=tls_key, authority=tls_client_ca),
+        node=node or platform.node() or "sidecar",
+        avs=avs,
+        when_full=when_full,
+        refuse_equivocation=refuse_equivocation,
+    )
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(serve(options))
+
+
+def _check(data: Path | None) -> None:
+    """Print what a record's chain shows; raises StopsignError when it is broken."""
+    if data is None or not data.is_dir():
+        raise Misconfigured(["--data: is no folder: --check needs the folder of a record"])
+    found = lines.check(data)
+    if found.wrong:
+        raise StopsignError("the record is not whole: " + "; ".join(found.wrong))
+    typer.echo(f"{found.lines} lines in {found.files} files, {found.first} to {found.last}: the chain is unbroken")

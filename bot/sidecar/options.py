@@ -1,0 +1,228 @@
+"""What the command line and the environment decide, checked all at once."""
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from bot.errors import Misconfigured
+
+SHORTEST_TOKEN = 16
+"""Characters below which a token could be guessed."""
+MEBIBYTE = 1024 * 1024
+_PASS = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9._~/-]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Files of one side of TLS: own certificate with its key, and the authority that the other side must show."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one sidecar runs. Durations are in seconds, sizes in bytes."""
+
+    upstream: str
+    listen: tuple[str, int]
+    control: tuple[str, int]
+    data: Path
+    token_file: Path
+    node: str
+    avs: str
+    when_full: Literal["deny", "pass"] = "deny"
+    refuse_equivocation: bool = False
+    passed: tuple[tuple[str, str], ...] = ()
+    rotate_at: int = 16 * MEBIBYTE
+    keep: int = 10 * 1024 * MEBIBYTE
+    min_free: int = 32 * MEBIBYTE
+    upstream_timeout: float = 10.0
+    record_timeout: float = 4.0
+    drain: float = 1.0
+    duty_period: float = 768.0
+    upstream_tls: Tls = Tls()
+    listen_tls: Tls = Tls()
+
+    @property
+    def checksum(self) -> str:
+        """Return the SHA-256 of these options, as docs/node-api.yaml writes a hash."""
+        told = json.dumps(asdict(self), default=str, sort_keys=True)
+        return "sha256:" + hashlib.sha256(told.encode()).hexdigest()
+
+
+def checked(
+    *,
+    upstream: str | None,
+    listen: str,
+    control: str,
+    data: Path | None,
+    token_file: Path | None,
+    passed: list[str],
+    allow_non_loopback: bool,
+    numbers: Mapping[str, float],
+    upstream_tls: Tls,
+    listen_tls: Tls,
+    node: str,
+    avs: str,
+    when_full: Literal["deny", "pass"],
+    refuse_equivocation: bool,
+) -> Options:
+    """Return the options; raises Misconfigured with all that is wrong."""
+    wrong: list[str] = []
+    ports = {name: _address(name, text, wrong) for name, text in (("--listen", listen), ("--control", control))}
+    for name, (host, _) in ports.items():
+        if not allow_non_loopback and not _is_loopback(host):
+            wrong.append(
+                f"{name}: {host} can be reached from other machines. Listen on 127.0.0.1, or say --allow-non-loopback "
+                "and give --tls-cert, --tls-key and --tls-client-ca"
+            )
+    if ports["--listen"] == ports["--control"] and ports["--listen"][1]:
+        wrong.append("--listen and --control: are the same address")
+    url = _upstream(upstream, wrong)
+    if data is None:
+        wrong.append("--data: is not set: give the folder in which the record and the denied keys are kept")
+    if token_file is None:
+        wrong.append("--token-file: is not set: the control port needs a token, make one with openssl rand -hex 32")
+    else:
+        try:
+            Token(token_file).read()
+        except Misconfigured as error:
+            wrong += error.problems
+    ways = [match for text in passed if (match := _PASS.fullmatch(text))]
+    if len(ways) != len(passed):
+        wrong.append("--pass: write a method and a path, such as --pass 'GET /api/v1/eth2/highWatermark'")
+    wrong += [f"--pass: {m[0]} would sign past the record" for m in ways if "/sign" in m[2]]
+    wrong += [f"--{name.replace('_', '-')}: must be greater than 0" for name, value in numbers.items() if value <= 0]
+    for name, tls in (("--upstream", upstream_tls), ("--tls", listen_tls)):
+        if (tls.certificate is None) != (tls.key is None):
+            wrong.append(f"{name}-cert and {name}-key: go together")
+    if listen_tls.authority and not listen_tls.certificate:
+        wrong.append("--tls-client-ca: needs --tls-cert and --tls-key")
+    if wrong or data is None or token_file is None:
+        raise Misconfigured(wrong)
+    return Options(
+        upstream=url,
+        listen=ports["--listen"],
+        control=ports["--control"],
+        data=data,
+        token_file=token_file,
+        node=node,
+        avs=avs,
+        when_full=when_full,
+        refuse_equivocation=refuse_equivocation,
+        passed=tuple((m[1], m[2]) for m in ways),
+        rotate_at=int(numbers["rotate_mib"] * MEBIBYTE),
+        keep=int(numbers["keep_mib"] * MEBIBYTE),
+        min_free=int(numbers["min_free_mib"] * MEBIBYTE),
+        upstream_timeout=numbers["upstream_timeout"],
+        record_timeout=numbers["record_timeout"],
+        drain=numbers["drain"],
+        duty_period=numbers["duty_period"],
+        upstream_tls=upstream_tls,
+        listen_tls=listen_tls,
+    )
+
+
+class Token:
+    """The control port's bearer token, read again whenever its file changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._token = ""
+
+    def read(self) -> str:
+        """Return the token; raises Misconfigured when the file holds none that is worth the name."""
+        try:
+            told = os.stat(self._path)
+            seen = (told.st_mtime_ns, told.st_size, told.st_ino)
+            if seen == self._seen:
+                return self._token
+            token = self._path.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise Misconfigured([f"--token-file: {self._path} cannot be read ({reason})"]) from None
+        if told.st_mode & 0o007:
+            raise Misconfigured([f"--token-file: everybody may read {self._path}: chmod o-rwx it"])
+        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise Misconfigured(
+                [f"--token-file: the token has fewer than {SHORTEST_TOKEN} characters, or strange ones"]
+            )
+        self._seen, self._token = seen, token
+        return token
+
+    def accepts(self, header: str | None) -> bool:
+        """Tell whether an Authorization header carries the token; without a readable token nobody is let in."""
+        try:
+            wanted = f"Bearer {self.read()}"
+        except Misconfigured:
+            return False
+        return header is not None and hmac.compare_digest(header.encode(), wanted.encode())
+
+
+def client_context(tls: Tls) -> ssl.SSLContext:
+    """Return the TLS of the way to the signer; raises Misconfigured."""
+    try:
+        context = ssl.create_default_context(cafile=tls.authority)
+        if tls.certificate and tls.key:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise Misconfigured([f"--upstream-…: a certificate cannot be read ({error.strerror or error})"]) from None
+    return context
+
+
+def server_context(tls: Tls) -> ssl.SSLContext | None:
+    """Return the TLS of both ports, or None for plain HTTP; raises Misconfigured."""
+    if not tls.certificate or not tls.key:
+        return None
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.authority)
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise Misconfigured([f"--tls-…: a certificate cannot be read ({error.strerror or error})"]) from None
+    if tls.authority:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _address(name: str, text: str, wrong: list[str]) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(host)), _port(port)
+    except ValueError:
+        wrong.append(f"{name}: write an IP address and a port, such as 127.0.0.1:9001")
+        return "127.0.0.1", 0
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
+
+
+def _upstream(url: str | None, wrong: list[str]) -> str:
+    if url is None:
+        wrong.append("--upstream: is not set: give the signer's URL, such as http://127.0.0.1:9000")
+        return ""
+    parts = urlsplit(url)
+    bad = parts.username or parts.password or parts.query or parts.fragment or not parts.hostname
+    if bad or parts.scheme not in {"http", "https"} or re.search(r"\s", url):
+        wrong.append("--upstream: must be a plain URL such as http://127.0.0.1:9000, without user, ? and #")
+    return url.rstrip("/")

@@ -1,0 +1,157 @@
+"""Run one sidecar: two ports, one record, until it is told to end."""
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from bot import __version__
+from bot.errors import Misconfigured, StopsignError
+from bot.sidecar import lines
+from bot.sidecar.control import Control, Process
+from bot.sidecar.counts import Counts
+from bot.sidecar.denials import Denials
+from bot.sidecar.gate import Gate
+from bot.sidecar.options import Options, Token, client_context, server_context
+from bot.sidecar.record import Record
+from bot.sidecar.upstream import Upstream
+from bot.sidecar.words import now
+
+_LOG = logging.getLogger("bot.sidecar")
+_LIST_EVERY_SECONDS = 5.0
+_GRACE_SECONDS = 4.0
+_LINGER_SECONDS = 1.0
+"""How long the rest of a body is read that was refused."""
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; raises StopsignError when it cannot begin."""
+    # The event loop takes turns with the record's thread: at 5 ms a turn, a signature would wait for them.
+    sys.setswitchinterval(0.0005)
+    async with opened(options) as sidecar:
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+        while not told.is_set():
+            await sidecar.upstream.refresh(_LIST_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), _LIST_EVERY_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """A sidecar that serves, and where."""
+
+    signing: str
+    control: str
+    upstream: Upstream
+
+
+@asynccontextmanager
+async def opened(
+    options: Options, *, denials_of: type[Denials] = Denials, gate_of: type[Gate] = Gate
+) -> AsyncIterator[Sidecar]:
+    """Serve for the length of a block; raises StopsignError when that cannot begin.
+
+    Tests give other classes, to have a sidecar that lies.
+    """
+    # Before the record is touched: a file that cannot be read must change nothing.
+    upstream_tls, tls = client_context(options.upstream_tls), server_context(options.listen_tls)
+    async with AsyncExitStack() as ending:
+        ending.callback(os.close, _lock(options.data))
+        process = Process(instance=secrets.token_hex(8), started_at=now())
+        denials = denials_of(options.data / "denied.json", fresh=not lines.segments(options.data))
+        counts = Counts()
+        record = _record(options, process, counts)
+        ending.push_async_callback(asyncio.to_thread, record.close)
+        upstream = Upstream(
+            options.upstream, timeout=options.upstream_timeout, context=upstream_tls, memory=options.data / "keys.json"
+        )
+        ending.push_async_callback(upstream.close)
+        gate = gate_of(options, record, denials, counts, upstream)
+        token = Token(options.token_file)
+        control = Control(
+            options,
+            process,
+            record=record,
+            denials=denials,
+            counts=counts,
+            upstream=upstream,
+            gate=gate,
+            token=token,
+        )
+        # The signing port ends first: while it drains, the control port still answers.
+        control_url = await ending.enter_async_context(listening("control", control, options.control, tls))
+        signing_url = await ending.enter_async_context(listening("signing", gate, options.listen, tls))
+        _LOG.info("requests are passed on to %s; %d keys are frozen", options.upstream, len(denials.keys))
+        yield Sidecar(signing=signing_url, control=control_url, upstream=upstream)
+
+
+def _record(options: Options, process: Process, counts: Counts) -> Record:
+    """Open the record, and let the counts remember what it says was asked for."""
+    record = Record(
+        options.data,
+        rotate_at=options.rotate_at,
+        keep=options.keep,
+        min_free=options.min_free,
+        about={"instance_id": process.instance, "version": __version__, "pid": os.getpid()},
+    )
+    record.open()
+    for key, mark, digest in record.marks:
+        counts.conflicts(key, mark, digest)
+    record.marks.clear()
+    for damage in record.damage:
+        _LOG.warning("the record is damaged: %s", damage)
+    return record
+
+
+@asynccontextmanager
+async def listening(
+    name: str, handler: Handler, address: tuple[str, int], tls: ssl.SSLContext | None
+) -> AsyncIterator[str]:
+    """Serve a port for the length of a block, which gets its URL; raises StopsignError when it cannot be had."""
+    server = web.Server(handler, access_log=None, logger=_LOG, lingering_time=_LINGER_SECONDS)
+    runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
+    await runner.setup()
+    host, port = address
+    try:
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise StopsignError(f"{host}:{port} cannot be listened on ({reason}): is something else there?") from None
+        port = runner.addresses[0][1]
+        url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+        _LOG.info("the %s port is %s", name, url)
+        yield url
+    finally:
+        await runner.cleanup()
+
+
+def _lock(folder: Path) -> int:
+    """Take the folder for this process; raises StopsignError when another one has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Misconfigured([f"--data: {folder} cannot be written to ({error.strerror})"]) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            raise StopsignError(f"another sidecar runs on {folder}: one record has one writer") from None
+        raise Misconfigured([f"--data: {folder} cannot be locked ({error.strerror})"]) from None
+    return held
