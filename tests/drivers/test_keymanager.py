@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from aiohttp import web
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
-from bot.errors import Misconfigured, NodeBroken, NodeRefused
+from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused
 from bot.nodes import keymanager
 from bot.nodes.escrow import Escrow
 from bot.nodes.keymanager import Keymanager
@@ -23,6 +24,7 @@ from bot.nodes.reach import Reach
 from bot.nodes.way import Way
 from bot.nodes.wire import node_client
 from bot.practice.fleet import Api, FleetSpec, NodeSpec, key_of, running_fleet, write_escrow
+from tests.drivers.emulated.serving import serving
 
 BASE = "http://10.0.0.7:5062"
 KEYSTORES = f"{BASE}/eth/v1/keystores"
@@ -40,7 +42,14 @@ class SystemClock:
 def driver(client: httpx.AsyncClient, url: str = BASE, keys: tuple[str, ...] = (A, B), **options: str) -> Keymanager:
     endpoint = Endpoint(driver="keymanager", url=url, timeout=timedelta(seconds=0.5), options=options)
     node = Node(name="n", avs="x", keys=keys)
-    way = Way(node=node, endpoint=endpoint, client=client, clock=SystemClock(), token="practice-node-token")
+    way = Way(
+        node=node,
+        endpoint=endpoint,
+        client=client,
+        clock=SystemClock(),
+        token="practice-node-token",
+        networks=("127.0.0.0/8", "10.0.0.0/8"),
+    )
     return keymanager.connect(way)
 
 
@@ -406,3 +415,20 @@ async def test_reach_reads_the_token_each_time_and_names_an_unknown_driver() -> 
         other = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: Endpoint(driver="dirk", url=BASE)})
         with pytest.raises(Misconfigured, match="no driver 'dirk'; known are keymanager"):
             reach.reach(other, Capability.SIGNER)
+
+
+async def test_an_answer_that_never_ends_is_no_answer_in_time(client: httpx.AsyncClient) -> None:
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+
+    app = web.Application()
+    app.router.add_delete("/eth/v1/keystores", drip)
+    async with serving(app) as url:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(NoAnswer):
+            await driver(client, url).freeze([A], incident="inc-7", request="r1")
+        assert asyncio.get_running_loop().time() - began < 5
