@@ -4,23 +4,19 @@ API: https://ethereum.github.io/beacon-APIs/. Every answer is checked to be whol
 way tells which validators and which epoch to ask duties for.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import aiohttp
-import httpx
 import ijson
 
 from bot.domain.inventory import Capability, same_key
 from bot.domain.target import Effect, short
-from bot.errors import NoAnswer, NodeBroken, NodeRefused
+from bot.errors import NodeBroken
 from bot.nodes.recording import Collection, ending, with_query
 from bot.nodes.way import Way
-from bot.nodes.wire import noted, translated
 from bot.ports import Item, Traits
 
 TRAITS = Traits(
@@ -174,32 +170,10 @@ class Beacon:
             )
 
     async def _health(self) -> AsyncIterator[bytes]:
-        status = await self._status(HEALTH)
-        yield json.dumps({"path": HEALTH, "status": status, "means": MEANS[status]}).encode() + b"\n"
-
-    async def _status(self, path: str) -> int:
-        """Return the status of an answer without a body, one of MEANS; raises a NodeError."""
-        wire, limit = self._wire, self._wire.timeout.total_seconds()
-        headers = {"Authorization": f"Bearer {wire.token}"} if wire.token else {}
-        timeout = httpx.Timeout(limit, connect=limit * 0.9, pool=limit * 0.9)
-        url, asked = wire.base.rstrip("/") + path, f"GET {path}"
-        with noted(f"GET {url}") as came:
-            try:
-                async with (
-                    asyncio.timeout(limit),
-                    wire.client.stream("GET", url, headers=headers, timeout=timeout) as response,
-                ):
-                    status = response.status_code
-            except TimeoutError:
-                raise NoAnswer(f"{wire.node} did not answer {asked} within {limit:g} s") from None
-            except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
-                raise translated(error, node=wire.node, request=asked) from error
-            came.append(str(status))
-        if 400 <= status < 500:
-            raise NodeRefused(f"{wire.node} refused {asked}: {status}", status=status)
+        status, _ = await self._wire.call().answer("GET", HEALTH, accept=MEANS)
         if status not in MEANS:
-            raise NodeBroken(f"{wire.node} answered {asked} with {status}, which is no health")
-        return status
+            raise NodeBroken(f"{self._way.node.name} answered GET {HEALTH} with {status}, which is no health")
+        yield json.dumps({"path": HEALTH, "status": status, "means": MEANS[status]}).encode() + b"\n"
 
 
 def _read(events: "list[tuple[str, str, object]]", seen: _Seen) -> bool:

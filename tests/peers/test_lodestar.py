@@ -19,7 +19,7 @@ from bot.domain.playbook import Verb
 from bot.domain.target import Answer, Sample, State, prove
 from bot.domain.work import Again, Done
 from bot.flows import approve, respond
-from bot.nodes import beacon, keymanager
+from bot.nodes import beacon, keymanager, sidecar
 from bot.nodes.reach import Reach
 from bot.nodes.wire import TRACE
 from bot.ports import Recorder, Signer
@@ -30,6 +30,7 @@ from bot.vault.folder import Folder
 from tests.drivers.captures import taken
 from tests.fakes import FrozenClock, Room, alert, config, person, room
 from tests.peers.lodestar.chain import EPOCH, VERSION, Chain, Client, running_chain
+from tests.sidecar.bench import TOKEN, Program
 
 pytestmark = pytest.mark.peer("lodestar")
 UNDER_WAY = 2.0
@@ -233,6 +234,44 @@ async def test_remote_keys_are_imported_and_sign_and_are_deleted_and_sign_no_mor
     proof = prove(before, await signer.sample(remote.keys), remote.keys, period=EPOCH)
     assert proof.state is State.VERIFIED
     assert await chain.signer.signed() == signed
+
+
+async def test_a_real_client_signs_through_the_sidecar_is_frozen_there_and_thawed(
+    chain: Chain, reach: Reach, tmp_path: Path
+) -> None:
+    program = Program(folder=tmp_path, upstream=chain.signer.url)
+    client = node(
+        chain, chain.clients["remote"], keys=chain.signer.keys, remote_signer=f"http://127.0.0.1:{program.listen}"
+    )
+    at = Endpoint(driver="sidecar", url=f"http://127.0.0.1:{program.control}", token="file:sidecar")
+    held = Node(name="n", avs="sequencer", keys=chain.signer.keys, reach={Capability.SIGNER: at})
+    async with Reach(drivers={"sidecar": sidecar.connect}, secret=lambda _: TOKEN, clock=Now()) as fleet:
+        gate = signer_of(fleet, held)
+        async with program.running():
+            assert (await signer_of(reach, client).unfreeze(client.keys, **HOW)).answer is Answer.ACKNOWLEDGED
+            await signs(gate, held)
+            assert (await gate.freeze(held.keys, **HOW)).answer is Answer.ACKNOWLEDGED
+            before, signed = await gate.sample(held.keys), await chain.signer.signed()
+            await asyncio.sleep(EPOCH.total_seconds() * 1.1 + 0.1)
+            after = await gate.sample(held.keys)
+            assert prove(before, after, held.keys, period=EPOCH).state is State.VERIFIED
+            assert await chain.signer.signed() == signed
+            assert await chain.clients["remote"].listed() == set(client.keys)  # the client still has its key, and asks
+
+        async with program.running():  # the denial outlives the process, and the client goes on asking
+            await asyncio.sleep(UNDER_WAY)
+            assert {reading.signing for reading in (await gate.sample(held.keys)).keys.values()} == {False}
+            assert await chain.signer.signed() == signed
+            assert (await gate.unfreeze(held.keys, incident="inc-1", request="u1")).answer is Answer.ACKNOWLEDGED
+            await signs(gate, held)
+            assert await chain.signer.signed() > signed
+            recorder = fleet.drive(held, at)
+            assert isinstance(recorder, Recorder)
+            (messages,) = [one for one in await taken(recorder) if one.what == "signed-messages"]
+            lines = [json.loads(line) for line in messages.whole.splitlines()]
+            assert {line["key"] for line in lines} == set(held.keys)
+            assert {"attestation", "sync_committee_message"} & {str(line["duty"]).lower() for line in lines}, lines[:3]
+        assert (await signer_of(reach, client).freeze(client.keys, **HOW)).answer is Answer.ACKNOWLEDGED
 
 
 async def test_the_beacon_node_is_captured_with_the_validators_and_their_duties(chain: Chain, reach: Reach) -> None:

@@ -25,6 +25,8 @@ const server = createServer(async (request, response) => {
     response.end(JSON.stringify(body));
   };
   if (request.url === "/signed") return answer(200, {signed});
+  if (request.url === "/upcheck") return answer(200, "OK");
+  if (request.url === "/api/v1/eth2/publicKeys") return answer(200, [...secrets.keys()]);
   const secret = secrets.get(request.url.split("/").at(-1));
   if (request.method !== "POST" || secret === undefined) return answer(404, {});
   const chunks = [];
