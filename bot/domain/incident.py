@@ -181,6 +181,7 @@ class Incident:
     steps: Mapping[str, Step] = field(default_factory=dict)
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     highest: Mapping[str, int] = field(default_factory=dict)
+    """How far each key had come by the captured messages, by mark (`bot/domain/protection.py`)."""
     items: int = 0
     noted: tuple[str, ...] = ()
     """The messages that notes were taken from (`slack:C1/1.2`)."""

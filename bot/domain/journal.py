@@ -345,7 +345,7 @@ class EvidenceKept(Entry):
     window_to: datetime | None
     reason: str
     marks: Mapping[str, str] = field(default_factory=dict)
-    """What later decisions need of the content: `highest:<key>` → the highest signed duty."""
+    """What later decisions need of the content: `highest:<mark>` → how far a key has come (`protection.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from bot.domain.inventory import same_key
+from bot.domain.protection import mark_of
 from bot.domain.target import State
 from bot.domain.work import Result, Work
 from bot.errors import NodeError
@@ -123,12 +123,12 @@ class Capturer:
             what=item.what,
             media_type=item.media_type,
             chunks=chunks,
-            marks=lambda: {f"highest:{key}": str(slot) for key, slot in highest.items()},
+            marks=lambda: {f"highest:{mark}": str(height) for mark, height in highest.items()},
         )
 
 
 async def noting_highest(chunks: AsyncIterator[bytes], highest: dict[str, int]) -> AsyncIterator[bytes]:
-    """Pass newline-delimited signed messages through, noting each key's highest slot in `highest`."""
+    """Pass newline-delimited signed messages through, noting in `highest` how far each key has come, by mark."""
     rest = b""
     async for chunk in chunks:
         yield chunk
@@ -141,8 +141,9 @@ async def noting_highest(chunks: AsyncIterator[bytes], highest: dict[str, int]) 
 def _note(line: bytes, highest: dict[str, int]) -> None:
     """Note one message; a line that is no message is kept as evidence all the same."""
     try:
-        message = json.loads(line)
-        key, slot = same_key(str(message["key"])), int(message["slot"])
-    except (ValueError, KeyError, TypeError):
+        found = mark_of(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return
-    highest[key] = max(slot, highest.get(key, -1))
+    if found is not None:
+        mark, height = found
+        highest[mark] = max(height, highest.get(mark, -1))

@@ -1,17 +1,16 @@
 """Unfreeze: the way back, checked against everything that could make two machines sign the same duty."""
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from bot.domain.authority import BOT
 from bot.domain.inventory import Capability, Node, same_key
 from bot.domain.playbook import Verb
+from bot.domain.protection import protected
 from bot.domain.target import Answer, State, prove, short, window
 from bot.domain.work import Result, Work
-from bot.errors import NoAnswer, NodeBroken, NodeError
+from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused
 from bot.flows import respond
 from bot.ledger import Ledger
 from bot.ports import Fleet, Signer
@@ -72,22 +71,35 @@ class Unfreezer:
 
     async def _protected(self, go: respond.Go, node: Node, signer: Signer) -> str | None:
         """Say why not, unless slashing protection is at or above the highest signature that was captured."""
-        captured = {key: high for key in map(same_key, node.keys) if (high := go.incident.highest.get(key)) is not None}
+        keys = {same_key(key) for key in node.keys}
+        captured = {m: high for m, high in go.incident.highest.items() if m.partition(":")[2] in keys}
         if not captured:
             return None
-        content = await signer.slashing_protection()
         where = Where(
             incident=go.incident.number,
             node=node.name,
             source=node.reach[Capability.SIGNER].url,
             tool=type(signer).__module__,
         )
+        try:
+            content = await signer.slashing_protection()
+        except NodeRefused as refused:
+            if signer.traits.destructive:
+                raise
+            # Nothing is imported: keys and protection never left the signer, which only gives out no copy of it.
+            await self._keeper.missing(where, "slashing-protection", str(refused))
+            return None
         await self._keeper.keep(where, what="slashing-protection", media_type="application/json", chunks=once(content))
-        have = highest_signed(content)
-        for key, highest in captured.items():
-            level = have.get(key)
-            if level is None or level < highest:
-                return f"slashing protection of {short(key)} is at {level}, below the captured signature {highest}"
+        try:
+            have = protected(content)
+        except ValueError as error:
+            raise NodeBroken(f"the slashing-protection export cannot be read: {error}") from error
+        for mark, highest in captured.items():
+            level = have.get(mark, -1)
+            if level < highest:
+                what, _, key = mark.partition(":")
+                known = f"is at {level}" if level >= 0 else "knows nothing"
+                return f"slashing protection of {short(key)} {known} for {what}s; a signature at {highest} was captured"
         return None
 
     async def _signs_again(self, node: Node, signer: Signer) -> Outcome:
@@ -102,20 +114,3 @@ class Unfreezer:
                 state=State.UNKNOWN, detail=f"unfreeze acknowledged, but {short(still[0])} reads back as stopped"
             )
         return Outcome(state=State.VERIFIED, detail="reads back as signing")
-
-
-def highest_signed(interchange: bytes) -> Mapping[str, int]:
-    """Return the highest signed slot or target epoch for each key of an EIP-3076 interchange.
-
-    Raises NodeBroken when it cannot be read.
-    """
-    try:
-        tree = json.loads(interchange)
-        found: dict[str, int] = {}
-        for entry in tree["data"]:
-            slots = [int(block["slot"]) for block in entry.get("signed_blocks", [])]
-            epochs = [int(a["target_epoch"]) for a in entry.get("signed_attestations", [])]
-            found[same_key(str(entry["pubkey"]))] = max([*slots, *epochs], default=-1)
-    except (ValueError, KeyError, TypeError) as error:
-        raise NodeBroken(f"the slashing-protection export cannot be read ({error})") from error
-    return found

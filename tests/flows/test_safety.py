@@ -1,7 +1,8 @@
 """What an adversarial review found: each test says what must hold however things go wrong."""
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -19,8 +20,8 @@ from bot.domain.playbook import Verb
 from bot.domain.severity import Severity
 from bot.domain.target import Answer, KeyReading, Release, Reply, Sample, State
 from bot.domain.work import Dead
-from bot.errors import Misconfigured, NotReached, Refused
-from bot.flows import approve, halt, intake, outcomes, people, resolve, respond
+from bot.errors import Misconfigured, NodeRefused, NotReached, Refused
+from bot.flows import approve, halt, intake, outcomes, people, record, resolve, respond
 from bot.steps.evidence import Keeper
 from bot.steps.freeze import Freezer
 from bot.steps.rollback import Rollbacker
@@ -563,3 +564,70 @@ async def test_a_freeze_without_targets_leaves_alone_what_people_brought_back(sp
     )
     done = await spine.decide(respond.request, ask("cyn", Verb.FREEZE))
     assert done.targets == ("s02",)
+
+
+S01 = "0xs01"
+
+
+class Protected(Going):
+    """A signer with an interchange document; None: it gives none out. `traits` say whether it was destroyed."""
+
+    def __init__(self, clock: Any, interchange: Mapping[str, int] | None, *, destructive: bool) -> None:
+        super().__init__(clock)
+        self.traits = replace(self.traits, destructive=destructive)
+        self.interchange = interchange
+
+    async def slashing_protection(self) -> bytes:
+        if self.interchange is None:
+            raise NodeRefused("s01 gives out no slashing protection", status=404)
+        blocks = [{"slot": str(self.interchange["block"])}] if "block" in self.interchange else []
+        votes = [{"target_epoch": str(self.interchange["attestation"])}] if "attestation" in self.interchange else []
+        entry = {"pubkey": S01, "signed_blocks": blocks, "signed_attestations": votes}
+        return json.dumps({"metadata": {}, "data": [entry]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("captured", "interchange", "destructive", "goes"),
+    [
+        # On Ethereum a slot is about 32 times its epoch: the two ladders must not be compared.
+        ({"block": 4000, "attestation": 125}, {"block": 4000, "attestation": 125}, True, True),
+        ({"block": 4000, "attestation": 125}, {"block": 4001, "attestation": 124}, True, False),
+        ({"attestation": 125}, {"block": 4000}, True, False),
+        ({"block": 7}, {"block": 6}, False, False),
+        ({"block": 7}, None, False, True),  # nothing was deleted: keys and protection never left the signer
+        ({"block": 7}, None, True, False),
+    ],
+)
+async def test_no_key_comes_back_with_less_protection_than_it_was_seen_to_sign(
+    tmp_path: Path,
+    captured: Mapping[str, int],
+    interchange: Mapping[str, int] | None,
+    destructive: bool,
+    goes: bool,
+) -> None:
+    async with room(tmp_path, quick()) as spine:
+        await opened(spine, "s01")
+        await spine.run(Verb.FREEZE, State.VERIFIED)
+        marks = {f"highest:{what}:{S01}": str(high) for what, high in captured.items()}
+        messages = record.Keep(
+            by=BOT,
+            incident=1,
+            sha256="ab" * 32,
+            size=1,
+            media_type="application/x-ndjson",
+            what="signed-messages",
+            node="s01",
+            source="s",
+            tool="t",
+            collected_at=spine.clock.now(),
+            marks=marks,
+        )
+        await spine.decide(record.keep, messages)
+        await two(spine, Verb.UNFREEZE, "s01")
+        signer = Protected(spine.clock, interchange, destructive=destructive)
+        handler = Unfreezer(spine.ledger, One(signer), Keeper(spine.ledger, Folder(tmp_path)))
+        (work,) = await spine.due("step.unfreeze")
+        await handler.step(work)
+        assert signer.unfroze is goes
+        if not goes:
+            assert (await spine.incident()).state(Verb.UNFREEZE, "s01") is State.REFUSED
