@@ -18,7 +18,7 @@ from bot.config.review import Check, fail, ok, review, some, warn
 from bot.doctor.outside import PATIENCE, at_once, looks
 from bot.doctor.slack import slack
 from bot.domain.config import Config
-from bot.domain.inventory import Endpoint
+from bot.domain.inventory import Capability, Endpoint
 from bot.errors import Misconfigured
 from bot.nodes.catalog import driver
 from bot.nodes.reach import traits_of
@@ -51,6 +51,7 @@ def checks(
     if home is not None:
         yield from review(config, today=today or datetime.now(UTC).date(), destructive=_destructive)
         yield from _drivers(config)
+        yield from _escrows(config)
         yield from _references(config, environ)
     yield from asyncio.run(at_once(looks(settings, config, environ)))
 
@@ -144,6 +145,28 @@ def _port(settings: Settings) -> Check:
 def _destructive(endpoint: Endpoint) -> bool:
     traits = traits_of(driver(endpoint.driver), endpoint)
     return traits is not None and traits.destructive
+
+
+def _escrows(config: Config) -> Iterator[Check]:
+    """Look into the escrow of each node whose freeze deletes keys: what is not there cannot come back."""
+    for node in config.inventory.nodes.values():
+        signer = node.reach.get(Capability.SIGNER)
+        if signer is None or not node.escrow or not _destructive(signer):
+            continue
+        folder = Path(signer.options.get("escrow") or "/nonexistent")
+        lacking = [f"{key.lower()}{end}" for key in node.keys for end in (".json", ".txt")]
+        lacking = [name for name in lacking if not (folder / name).is_file()]
+        if "escrow" not in signer.options:
+            what = (
+                f"{node.name}: its escrow is attested, but the option escrow is not set: keys come back by hand only"
+            )
+            yield warn("escrow", what, "name its folder: options: {escrow: /path} (docs/drivers.md)")
+        elif lacking:
+            what = f"{node.name}: {folder} lacks {some(lacking)}: a frozen key could not come back"
+            yield fail("escrow", what, "put keystore (KEY.json) and password (KEY.txt) of each key there")
+        elif not os.access(folder, os.W_OK):
+            what = f"{node.name}: {folder} cannot be written: the slashing protection of a freeze would be lost"
+            yield fail("escrow", what, "let this user write there")
 
 
 def _drivers(config: Config) -> Iterator[Check]:

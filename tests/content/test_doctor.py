@@ -30,7 +30,8 @@ people:
 shifts:
   - {from: "mon 00:00", to: "mon 00:00", people: [ada, ben]}
 """
-NODE = '  - {{name: {name}, avs: a, keys: [{key}], signer: {{driver: {driver}, url: "{url}", token: "env:T"}}}}\n'
+KEY = "0x" + "ab" * 48
+NODE = '  - {{name: {name}, avs: a, keys: [{key}], {more}signer: {{driver: {driver}, url: "{url}", token: "env:T"}}}}\n'
 ALERTS = [{"name": name} for name in load(None).runbooks]
 
 
@@ -87,7 +88,7 @@ def doctor(tmp_path: Path, world: World) -> Doctor:
     def run(
         *nodes: Mapping[str, str], environ: Mapping[str, str] | None = None, avs: str = "a", **settings: Any
     ) -> dict[str, list[Check]]:
-        usual = {"name": "n1", "key": "0x1", "driver": "sidecar", "url": world.url}
+        usual = {"name": "n1", "key": "0x1", "driver": "sidecar", "url": world.url, "more": ""}
         rows = "".join(NODE.format(**{**usual, **node}) for node in nodes or ({},))
         (tmp_path / "inventory.yaml").write_text(f"avs: [{{name: {avs}}}]\nnodes:\n{rows}")
         chosen = Settings(**{"home": tmp_path, "port": 0, "webhook_token": SecretStr("x" * 32), **settings})
@@ -195,6 +196,22 @@ def test_secrets_that_do_not_resolve_fail_once(doctor: Doctor) -> None:
     found = doctor({}, {"name": "n2", "key": "0x2"}, environ={})
     assert one(found, "secrets") == ("fail", "env:T: is not set; needed for n1, n2")
     assert "n1 signer" not in found
+
+
+def test_an_escrow_that_lacks_what_brings_a_key_back_fails(doctor: Doctor, tmp_path: Path) -> None:
+    def looked(**options: str) -> list[tuple[str, str]]:
+        written = "".join(f", {key}: {value}" for key, value in options.items())
+        driver = "keymanager, options: {counters: c" + written + "}"
+        lines = doctor({"key": KEY, "driver": driver, "more": "escrow: true, "})["escrow"]
+        return [(str(line.state), line.what) for line in lines]
+
+    assert any(state == "warn" and "by hand only" in what for state, what in looked())
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / f"{KEY}.json").write_text("{}")
+    assert any(state == "fail" and f"lacks {KEY}.txt" in what for state, what in looked(escrow=str(folder)))
+    (folder / f"{KEY}.txt").write_text("password")
+    assert [state for state, _ in looked(escrow=str(folder))] == ["ok"]
 
 
 def test_an_unknown_driver_fails(doctor: Doctor) -> None:
