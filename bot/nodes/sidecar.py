@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, TypeAdapter
 from bot import __version__
 from bot.domain.inventory import Capability, Node
 from bot.domain.target import Answer, Effect, KeyReading, Release, Reply, Sample, short
-from bot.errors import NoAnswer, NodeError, NodeRefused, NotReached
+from bot.errors import Misconfigured, NoAnswer, NodeError, NodeRefused, NotReached
 from bot.nodes.way import Way
 from bot.nodes.wire import Wire, named
 from bot.ports import Clock, Item, Traits
@@ -83,9 +83,14 @@ _RELEASES = TypeAdapter(_Releases)
 
 
 def connect(way: Way) -> "Sidecar":
-    """Return the driver of a node's sidecar; opens no connection. Raises Misconfigured for a bad URL."""
-    way.options()
-    return Sidecar(way.node, way.wire(), way.clock)
+    """Return the driver of a node's sidecar; opens no connection. Raises Misconfigured for a bad URL or option.
+
+    `network_capture` is `on` where the sidecar has a ring of packets that a capture shall take: `off` unless said.
+    """
+    packets = way.options("network_capture").get("network_capture", "off")
+    if packets not in ("on", "off"):
+        raise Misconfigured([f"node {way.node.name}: network_capture must be on or off, not {packets!r}"])
+    return Sidecar(way.node, way.wire(), way.clock, packets=packets == "on")
 
 
 class Sidecar:
@@ -93,7 +98,8 @@ class Sidecar:
 
     traits = TRAITS
 
-    def __init__(self, node: Node, wire: Wire, clock: Clock) -> None:
+    def __init__(self, node: Node, wire: Wire, clock: Clock, *, packets: bool = False) -> None:
+        self._packets = packets
         self._node = node
         self._wire = wire
         self._clock = clock
@@ -188,10 +194,13 @@ class Sidecar:
     def _items(self, window: Mapping[str, str]) -> list[tuple[str, str, str, Mapping[str, str] | None]]:
         signer = self._node.reach.get(Capability.SIGNER)
         state = [("signing-state", "GET", f"{_V1}/signing", None)] if signer and signer.driver == "sidecar" else []
+        # After the small ones: a ring is megabytes, and what follows an item that got no answer is lost.
+        packets = [("network-capture", "GET", f"{_V1}/network-capture", window)] if self._packets else []
         return [
             ("signed-messages", "GET", f"{_V1}/messages", window),
             ("signer-audit", "GET", f"{_V1}/audit", window),
             *state,
+            *packets,
             ("node", "GET", f"{_V1}/node", None),
             ("release", "GET", f"{_V1}/release", None),
             ("peers", "GET", f"{_V1}/peers", None),
@@ -257,5 +266,6 @@ def _written(at: datetime) -> str:
 _MEDIA = {
     "signed-messages": "application/x-ndjson",
     "signer-audit": "application/x-ndjson",
+    "network-capture": "application/vnd.tcpdump.pcap",
     "metrics": "text/plain; version=0.0.4",
 }

@@ -90,6 +90,17 @@ def sidecar(
     tls_client_ca: Annotated[
         Path | None, typer.Option(envvar=f"{_ENV}TLS_CLIENT_CA", help="Authority that callers' certificates must have.")
     ] = None,
+    pcap_dir: Annotated[
+        Path | None, typer.Option(envvar=f"{_ENV}PCAP_DIR", help="The folder of tcpdump's ring of pcap files.")
+    ] = None,
+    pcap_interface: Annotated[
+        str | None,
+        typer.Option(envvar=f"{_ENV}PCAP_INTERFACE", help="Run that tcpdump here, on this interface."),
+    ] = None,
+    pcap_filter: Annotated[
+        str | None, typer.Option(envvar=f"{_ENV}PCAP_FILTER", help="What it captures: 'tcp port 9001'. Default: all.")
+    ] = None,
+    pcap_mib: Annotated[float, typer.Option(envvar=f"{_ENV}PCAP_MIB", help="Size of the ring that it writes.")] = 128,
     allow_non_loopback: Annotated[
         bool,
         typer.Option("--allow-non-loopback", envvar=f"{_ENV}ALLOW_NON_LOOPBACK", help="Listen for other machines."),
@@ -116,6 +127,7 @@ def sidecar(
             "record_timeout": record_timeout,
             "drain": drain,
             "duty_period": duty_period,
+            "pcap_mib": pcap_mib,
         },
         upstream_tls=Tls(certificate=upstream_cert, key=upstream_key, authority=upstream_ca),
         listen_tls=Tls(certificate=tls_cert, key=tls_key, authority=tls_client_ca),
@@ -123,6 +135,9 @@ def sidecar(
         avs=avs,
         when_full=when_full,
         refuse_equivocation=refuse_equivocation,
+        pcap_dir=pcap_dir,
+        pcap_interface=pcap_interface,
+        pcap_filter=pcap_filter,
     )
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(serve(options))

@@ -10,8 +10,9 @@ import os
 import platform
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +23,14 @@ from bot.sidecar.counts import Counts, exposition
 from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
 from bot.sidecar.options import Options, Token
+from bot.sidecar.pcap import NoCapture, Ring
 from bot.sidecar.record import NotRecorded, Record, text_of
 from bot.sidecar.upstream import Upstream
 from bot.sidecar.words import now, problem, stamp
 
 _V1 = "/stopsign/v1"
 _KEY = re.compile(r"0x[0-9a-f]{2,}")
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _BODY_LIMIT = 4 * 1024 * 1024
 _ELSEWHERE = {
     f"{_V1}/routing": "this sidecar stands before a signer and routes nothing: isolate at the node",
@@ -77,6 +80,7 @@ class Control:
         upstream: Upstream,
         gate: Gate,
         token: Token,
+        ring: Ring | None = None,
     ) -> None:
         self._options = options
         self._process = process
@@ -86,6 +90,7 @@ class Control:
         self._upstream = upstream
         self._gate = gate
         self._token = token
+        self._ring = ring
         self._build = _build_hash()
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", f"{_V1}/node"): self.node,
@@ -93,6 +98,7 @@ class Control:
             ("PUT", f"{_V1}/signing"): self.set_signing,
             ("GET", f"{_V1}/messages"): self.messages,
             ("GET", f"{_V1}/audit"): self.audit,
+            ("GET", f"{_V1}/network-capture"): self.network_capture,
             ("GET", f"{_V1}/release"): self.release,
             ("GET", f"{_V1}/peers"): self.peers,
             ("POST", f"{_V1}/logs/rotate"): self.rotate,
@@ -188,6 +194,25 @@ class Control:
         """Stream the decisions."""
         return await self._stream(request, audit=True)
 
+    async def network_capture(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Stream the packets of the window as one pcap file."""
+        since, until = _time(request, "since"), _time(request, "until")
+        if self._ring is None:
+            return problem(404, "Not here", "this sidecar has no ring of packets: it was started without --pcap-dir")
+        begin = 0 if since is None else _nanoseconds(since)
+        async with aclosing(self._ring.window(begin, _nanoseconds(until or stamp(now())))) as chunks:
+            try:
+                first = await anext(chunks)
+            except NoCapture as error:
+                return problem(503, "No packets", str(error))
+            answer = web.StreamResponse(headers={"Content-Type": "application/vnd.tcpdump.pcap"})
+            await answer.prepare(request)
+            await answer.write(first)
+            async for chunk in chunks:
+                await answer.write(chunk)
+            await answer.write_eof()
+        return answer
+
     async def rotate(self, request: web.BaseRequest) -> web.StreamResponse:
         """Close the record's current file."""
         try:
@@ -213,6 +238,9 @@ class Control:
             "stopsign_sidecar_disk_free_bytes": free,
             "stopsign_sidecar_upstream_up": int(self._upstream.fresh),
         }
+        if self._ring is not None and self._ring.managed:
+            values["stopsign_sidecar_network_capture_up"] = int(self._ring.running)
+            values["stopsign_sidecar_network_capture_starts_total"] = self._ring.starts
         text = exposition(
             self._counts,
             labels={"avs": self._options.avs, "signer": self._options.node},
@@ -353,6 +381,11 @@ def _time(request: web.BaseRequest, name: str) -> str | None:
     except ValueError:
         raise _Refused(name, "is no RFC 3339 time") from None
     return stamp(at if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+def _nanoseconds(text: str) -> int:
+    """Return a time as nanoseconds since 1970."""
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _build_hash() -> str:

@@ -18,6 +18,9 @@ from bot.errors import Misconfigured
 SHORTEST_TOKEN = 16
 """Characters below which a token could be guessed."""
 MEBIBYTE = 1024 * 1024
+_SMALLEST_RING = 8
+"""MiB: tcpdump counts the size of each of eight files in millions of bytes."""
+_INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,63}")
 _PASS = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9._~/-]*)")
 
 
@@ -28,6 +31,16 @@ class Tls:
     certificate: Path | None = None
     key: Path | None = None
     authority: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """A ring of pcap files; with an `interface`, the sidecar runs the tcpdump that writes it, up to `size` bytes."""
+
+    folder: Path
+    interface: str | None = None
+    filter: str = ""
+    size: int = 128 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +66,7 @@ class Options:
     duty_period: float = 768.0
     upstream_tls: Tls = Tls()
     listen_tls: Tls = Tls()
+    capture: Capture | None = None
 
     @property
     def checksum(self) -> str:
@@ -77,6 +91,9 @@ def checked(
     avs: str,
     when_full: Literal["deny", "pass"],
     refuse_equivocation: bool,
+    pcap_dir: Path | None = None,
+    pcap_interface: str | None = None,
+    pcap_filter: str | None = None,
 ) -> Options:
     """Return the options; raises Misconfigured with all that is wrong."""
     wrong: list[str] = []
@@ -109,6 +126,7 @@ def checked(
             wrong.append(f"{name}-cert and {name}-key: go together")
     if listen_tls.authority and not listen_tls.certificate:
         wrong.append("--tls-client-ca: needs --tls-cert and --tls-key")
+    capture = _capture(pcap_dir, pcap_interface, pcap_filter, numbers.get("pcap_mib", 128), data, wrong)
     if wrong or data is None or token_file is None:
         raise Misconfigured(wrong)
     return Options(
@@ -131,6 +149,7 @@ def checked(
         duty_period=numbers["duty_period"],
         upstream_tls=upstream_tls,
         listen_tls=listen_tls,
+        capture=capture,
     )
 
 
@@ -194,6 +213,26 @@ def server_context(tls: Tls) -> ssl.SSLContext | None:
     if tls.authority:
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _capture(
+    folder: Path | None, interface: str | None, chosen: str | None, mib: float, data: Path | None, wrong: list[str]
+) -> Capture | None:
+    if chosen and interface is None:
+        wrong.append("--pcap-filter: needs --pcap-interface: the sidecar filters only for the tcpdump that it runs")
+    if interface is not None and not _INTERFACE.fullmatch(interface):
+        wrong.append("--pcap-interface: is no name of a network interface, such as eth0 or any")
+    if chosen and (not chosen.isprintable() or chosen.count("(") != chosen.count(")")):
+        wrong.append("--pcap-filter: must be one line as tcpdump takes it, such as 'tcp port 9001'")
+    if 0 < mib < _SMALLEST_RING:
+        wrong.append(f"--pcap-mib: must be at least {_SMALLEST_RING}")
+    if folder is None:
+        if interface is not None:
+            wrong.append("--pcap-interface: needs --pcap-dir, the folder of the ring")
+        return None
+    if data is not None and folder.absolute() == data.absolute():
+        wrong.append("--pcap-dir: must be another folder than --data")
+    return Capture(folder=folder, interface=interface, filter=chosen or "", size=int(mib * MEBIBYTE))
 
 
 def _address(name: str, text: str, wrong: list[str]) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from bot.sidecar.counts import Counts
 from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
 from bot.sidecar.options import Options, Token, client_context, server_context
+from bot.sidecar.pcap import Ring
 from bot.sidecar.record import Record
 from bot.sidecar.upstream import Upstream
 from bot.sidecar.words import now
@@ -82,6 +83,10 @@ async def opened(
         ending.push_async_callback(upstream.close)
         gate = gate_of(options, record, denials, counts, upstream)
         token = Token(options.token_file)
+        ring = None
+        if options.capture is not None:
+            made = Ring(options.capture, control=options.control[1], memory=options.data / "tcpdump.pid")
+            ring = await ending.enter_async_context(made.kept())
         control = Control(
             options,
             process,
@@ -91,6 +96,7 @@ async def opened(
             upstream=upstream,
             gate=gate,
             token=token,
+            ring=ring,
         )
         # The signing port ends first: while it drains, the control port still answers.
         control_url = await ending.enter_async_context(listening("control", control, options.control, tls))
