@@ -390,7 +390,7 @@ FULL = {"metrics": "http://127.0.0.1:9091", "sealed": "/var/lib/sealed", "seal":
         ("http://127.0.0.1:50052", {**FULL, "seal": SEAL}, "seal must be a reference"),
         ("http://127.0.0.1:50052", {**FULL, "sealed": "here"}, "sealed must be an absolute path"),
         ("http://127.0.0.1:50052", {**FULL, "token": "x"}, "has no option token"),
-        ("http://127.0.0.1:50052", {**FULL, "metrics": "ftp://x"}, "not a plain http"),
+        ("http://127.0.0.1:50052", {**FULL, "metrics": "ftp://x"}, "is not a node's URL"),
         ("http://127.0.0.1", FULL, "is not a gRPC server's URL"),
         ("tcp://127.0.0.1:50052", FULL, "is not a gRPC server's URL"),
         ("http://127.0.0.1:50052/path", FULL, "is not a gRPC server's URL"),

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import respx
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer
-from bot.errors import NoAnswer, NodeBroken, NodeRefused, NotReached
+from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReached
 from bot.nodes import sidecar
 from bot.nodes.sidecar import Sidecar
 from bot.nodes.way import Way
@@ -32,8 +33,13 @@ class FrozenClock:
         return NOON
 
 
-def driver(client: httpx.AsyncClient, url: str = BASE, token: str | None = "s3cret") -> Sidecar:
-    endpoint = Endpoint(driver="sidecar", url=url, token="env:T", timeout=timedelta(seconds=0.5))
+def driver(
+    client: httpx.AsyncClient,
+    url: str = BASE,
+    token: str | None = "s3cret",
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Sidecar:
+    endpoint = Endpoint(driver="sidecar", url=url, token="env:T", timeout=timedelta(seconds=0.5), options=options)
     node = Node(name="n", avs="x", keys=(KEY,), reach={Capability.SIGNER: endpoint})
     return sidecar.connect(Way(node=node, endpoint=endpoint, client=client, clock=FrozenClock(), token=token))
 
@@ -232,6 +238,36 @@ async def test_capture_yields_every_item_with_the_messages_of_the_window(
     assert item.media_type == "application/x-ndjson"
     assert item.source.startswith("n GET http://127.0.0.1:")
     assert json.loads(items["rotated-logs"][1])["files"][0]["sha256"].startswith("sha256:")
+
+
+async def test_packets_are_asked_for_only_where_the_inventory_says_so(client: httpx.AsyncClient) -> None:
+    packets = bytes.fromhex("d4c3b2a1") + bytes(20)
+    with respx.mock(using="httpx", assert_all_called=False) as mock:
+        route = mock.get(f"{BASE}/stopsign/v1/network-capture").respond(content=packets)
+        mock.route().respond(json={})
+        for options in ({}, {"network_capture": "off"}):
+            assert "network-capture" not in await captured(driver(client, options=options))
+        assert not route.called
+        recorder = driver(client, options={"network_capture": "on"})
+        items = [item async for item in recorder.capture(NOON, NOON + timedelta(minutes=15))]
+        (item,) = (item for item in items if item.what == "network-capture")
+        assert b"".join([chunk async for chunk in item.chunks]) == packets
+    assert [one.what for one in items].index("network-capture") == 3
+    assert (item.media_type, item.acts) == ("application/vnd.tcpdump.pcap", False)
+    window = dict(route.calls.last.request.url.params)
+    assert window == {"since": "2026-03-01T12:00:00Z", "until": "2026-03-01T12:15:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network_capture": "yes"}, "network_capture must be on or off, not 'yes'"),
+        ({"pcap": "on"}, "no option pcap; it knows network_capture"),
+    ],
+)
+def test_an_option_that_is_wrong_is_said(options: Mapping[str, str], said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        driver(httpx.AsyncClient(), options=options)
 
 
 async def test_an_item_that_is_refused_does_not_cost_the_others(client: httpx.AsyncClient) -> None:
