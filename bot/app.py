@@ -10,13 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from starlette.types import ASGIApp
-
-from bot.chat import Chat
-from bot.chat import build as build_chat
-from bot.chat.outbound import KINDS
 from bot.config import load as load_config
 from bot.domain.authority import BOT
 from bot.domain.config import Config
@@ -49,13 +44,16 @@ from bot.store.database import Database
 from bot.store.sequencer import Sequencer
 from bot.store.tokens import TokenTable
 from bot.vault.folder import Folder
-from bot.vault.signer import CheckpointSigner, create_key, load_key
-from bot.web.live import Live
-from bot.web.server import build as build_web
+from bot.vault.signer import ORIGIN, CheckpointSigner, create_key, load_key
 from bot.worker import Handler, Worker
 
+if TYPE_CHECKING:  # Slack and the web server take a second to import, which the command line need not wait for
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp
+
+    from bot.chat import Chat
+
 log = logging.getLogger(__name__)
-ORIGIN = "stopsign/evidence"
 
 
 class SystemClock:
@@ -82,7 +80,7 @@ class App:
     blobs: Folder
     fleet: Reach
     prometheus: Prometheus
-    chat: Chat | None
+    chat: "Chat | None"
 
     def worker(self, *, incident: int | None = None) -> Worker:
         """Return a worker over all kinds of work that this process can do; with `incident`, over its work alone.
@@ -91,6 +89,8 @@ class App:
         """
         handlers = self.handlers
         if self.chat is None and incident is None:
+            from bot.chat.outbound import KINDS
+
             handlers = {**Unconnected(self.ledger).handlers(KINDS), **handlers}
         return Worker(self.claims, handlers, clock=self.ledger.clock, buried=self._buried, incident=incident)
 
@@ -213,9 +213,11 @@ def _signer(evidence: Path) -> CheckpointSigner:
     return create_key(path, ORIGIN)
 
 
-def _chat(settings: Settings, ledger: Ledger, blobs: Folder) -> Chat | None:
+def _chat(settings: Settings, ledger: Ledger, blobs: Folder) -> "Chat | None":
     if settings.slack_bot_token is None:
         return None
+    from bot.chat import build as build_chat
+
     secret, app_token = settings.slack_signing_secret, settings.slack_app_token
     return build_chat(
         ledger=ledger,
@@ -274,11 +276,13 @@ async def close(app: App) -> None:
     app.database.stop()
 
 
-def web(app: App, *, open_to_all: bool = False) -> FastAPI:
+def web(app: App, *, open_to_all: bool = False) -> "FastAPI":
     """Return the ASGI app; its lifespan runs the worker. `open_to_all` is for the demo on loopback only."""
+    from bot.web.live import Live
+    from bot.web.server import build as build_web
 
     @asynccontextmanager
-    async def lifespan(_web: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_web: "FastAPI") -> AsyncIterator[None]:
         async with running(app):
             yield
 

@@ -3,40 +3,75 @@
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused by policy or authority.
 """
 
+import importlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from bot.app import ORIGIN
-from bot.cli import config as config_commands
-from bot.cli import demo, evidence, incident, nodes, people, serve, sidecar, token, work
-from bot.cli.shared import FAILED, REFUSED, USAGE
 from bot.errors import Halted, Invalid, Misconfigured, Refused, StopsignError
-from bot.vault.signer import create_key
+
+FAILED, USAGE, REFUSED = 1, 2, 3
+COMMANDS: Mapping[str, str] = {
+    "demo": "demo:demo",
+    "init": "config:app",
+    "doctor": "config:app",
+    "rules": "config:app",
+    "serve": "serve:serve",
+    "migrate": "serve:migrate",
+    "incident": "people:app",
+    "halt": "incident:halt",
+    "rearm": "incident:rearm",
+    "oncall": "people:oncall",
+    "nodes": "nodes:app",
+    "sidecar": "sidecar:sidecar",
+    "evidence": "evidence:app",
+    "slack": "serve:slack",
+    "token": "token:app",
+    "work": "work:app",
+}
+"""Each subcommand's module and what is in it: at 3 a.m. nobody waits for the import of what was not asked for."""
+
+
+class _Lazy(TyperGroup):
+    """Imports a subcommand when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return one subcommand, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(f"bot.cli.{module}"), attribute)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            single.command(name=cmd_name)(found)
+            return typer.main.get_command(single)
+        group = typer.main.get_group(found)
+        command = group.commands.get(cmd_name, group) if module == "config" else group
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="stopsign",
-    help="Incident response for operators of AVS nodes and validators.",
+    cls=_Lazy,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.add_typer(incident.app, name="incident")
-app.add_typer(evidence.app, name="evidence")
-app.add_typer(token.app, name="token")
-app.add_typer(work.app, name="work")
-app.add_typer(serve.slack, name="slack")
-app.command()(serve.serve)
-app.command()(serve.migrate)
-app.command()(sidecar.sidecar)
-app.command()(demo.demo)
-app.add_typer(nodes.app, name="nodes")
-app.command()(incident.halt)
-app.command()(incident.rearm)
-app.command()(people.oncall)
-config_commands.mount(app, make_key=lambda home: create_key(home / "evidence" / "checkpoint.pem", ORIGIN))
+
+
+@app.callback()
+def stopsign() -> None:
+    """Incident response for operators of AVS nodes and validators."""
 
 
 def main() -> None:

@@ -16,10 +16,11 @@ from rich.text import Text
 
 from bot import settings as environment
 from bot.config import load, starter
+from bot.config.review import Check, State
 from bot.config.rules import prometheus_rules
-from bot.doctor import Check, State, checks
 from bot.errors import Misconfigured, StopsignError
 from bot.settings import Settings
+from bot.vault.signer import ORIGIN, create_key
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -57,6 +58,8 @@ def mount(app: typer.Typer, *, make_key: Callable[[Path], object] | None = None)
             settings = environment.load(os.environ)
         except Misconfigured as error:
             _stop(error)
+        from bot.doctor import checks  # it looks at Slack and at every driver, and takes as long to import
+
         found = list(checks(settings, home or settings.home))
         if as_json:
             _print_json([asdict(check) for check in found])
@@ -123,3 +126,7 @@ def _stop(error: StopsignError) -> NoReturn:
     """Write the error to stderr, a line for each problem, and leave with the exit code for configuration."""
     sys.stderr.write("".join(f"stopsign: {line}\n" for line in str(error).splitlines()))
     raise typer.Exit(USAGE)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+mount(app, make_key=lambda home: create_key(home / "evidence" / "checkpoint.pem", ORIGIN))

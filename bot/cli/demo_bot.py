@@ -17,7 +17,7 @@ from bot.domain.authority import Actor
 from bot.errors import Misconfigured
 from bot.vault.report import Report
 from bot.vault.verify import verify_folder
-from bot.web.api import number_of
+from bot.web.shape import number_of
 
 
 def main(arguments: list[str]) -> int:

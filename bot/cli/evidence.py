@@ -12,7 +12,7 @@ from bot.cli.shared import FAILED, get, me, opened, out, run
 from bot.domain.journal import EvidenceKept
 from bot.vault.report import Report
 from bot.vault.verify import verify_folder
-from bot.web.api import number_of
+from bot.web.shape import number_of
 
 app = typer.Typer(help="Evidence: list, verify, export.", no_args_is_help=True)
 

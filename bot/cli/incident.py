@@ -20,7 +20,7 @@ from bot.flows import intake, outcomes, people, resolve, respond, status
 from bot.flows.book import Command
 from bot.ledger import Flow
 from bot.render import timeline
-from bot.web.api import number_of, summary
+from bot.web.shape import number_of, summary
 
 app = typer.Typer(help="See and steer incidents: the same decisions as in Slack.", no_args_is_help=True)
 

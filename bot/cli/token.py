@@ -10,10 +10,9 @@ from rich.table import Table
 
 from bot.app import App
 from bot.cli.shared import me, opened, out, run, who
-from bot.domain.authority import Power
+from bot.domain.authority import Power, hashed
 from bot.errors import Refused
 from bot.store.tokens import TokenTable
-from bot.web.access import hashed
 
 app = typer.Typer(help="Tokens for the API and the console.", no_args_is_help=True)
 

@@ -1,5 +1,6 @@
 """Who may do what: powers belong to persons, not to accounts."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,3 +46,8 @@ _BOT_NAME = "stopsign"
 """No person may have this id (config checks it)."""
 
 BOT = Actor(person=None, via="policy")
+
+
+def hashed(token: str) -> str:
+    """Return what is stored of a token."""
+    return hashlib.sha256(b"stopsign/token/v1\x00" + token.encode()).hexdigest()

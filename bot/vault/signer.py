@@ -14,6 +14,9 @@ from bot.domain.checkpoint import Checkpoint, VerifierKey, sign_checkpoint, veri
 from bot.errors import Invalid, Misconfigured
 from bot.vault import files
 
+ORIGIN = "stopsign/evidence"
+"""The name of the log in each checkpoint (C2SP tlog-checkpoint)."""
+
 
 class CheckpointSigner:
     """Signs checkpoints of one log. The private key does not leave the object."""

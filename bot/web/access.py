@@ -1,18 +1,14 @@
 """Who may read: people by bearer token, or by the console's cookie that holds one. Default: nobody."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from bot.domain.authority import hashed
+
 COOKIE = "stopsign_token"
 PersonOf = Callable[[str], Awaitable[str | None]]
-
-
-def hashed(token: str) -> str:
-    """Return what is stored of a token."""
-    return hashlib.sha256(b"stopsign/token/v1\x00" + token.encode()).hexdigest()
 
 
 class Access:

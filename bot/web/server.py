@@ -11,11 +11,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from bot import __version__
+from bot.domain.authority import hashed
 from bot.ledger import Ledger
 from bot.ports import Tokens
 from bot.settings import Settings
 from bot.web import api, console, problems, public
-from bot.web.access import COOKIE, Access, hashed
+from bot.web.access import COOKIE, Access
 from bot.web.alertmanager import Credentials, Webhook
 from bot.web.live import Live
 

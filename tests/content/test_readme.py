@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -21,14 +22,13 @@ MAKE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def _known(words: list[str]) -> bool:
-    command = get_command(app)
+    command: Any = get_command(app)
     for word in words:
-        inner = getattr(command, "commands", None)
-        if inner is None:
+        if not hasattr(command, "get_command"):
             return True
-        if word not in inner:
+        command = command.get_command(None, word)
+        if command is None:
             return False
-        command = inner[word]
     return True
 
 
