@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from bot.domain.protection import mark_of
 from bot.domain.target import State
 from bot.domain.work import Result, Work
-from bot.errors import NodeError
+from bot.errors import NodeError, NotCommitted, Stale
 from bot.flows import respond
 from bot.ledger import Ledger
 from bot.ports import Item, Recorder, Recorders, Symptoms
@@ -105,11 +105,13 @@ class Capturer:
                     kept = await self._keep(replace(where, source=item.source or where.source, tool=item.tool), item)
                     take.kept.append(kept)
                     take.messages |= item.what == SIGNED
-                except NodeError as error:
+                except (NodeError, OSError) as error:
                     take.why = take.why or str(error)
                     take.lost.append(item.what)
-        except NodeError as error:  # it could not even say what it has
-            take.why = take.why or str(error)
+        except (Stale, NotCommitted):
+            raise
+        except Exception as error:  # noqa: BLE001 - it could not even say what it has: what others keep is kept
+            take.why = take.why or (str(error) if isinstance(error, NodeError) else f"{type(error).__name__}: {error}")
             take.lost.append("its records")
         if take.lost:
             await self._keeper.missing(where, ", ".join(take.lost), take.why)

@@ -104,11 +104,13 @@ async def report(ledger: Ledger, go: respond.Go, reports: Sequence[TargetReport]
 
 async def guarded(act: Act, go: respond.Go, node: str, *, limit: float | None = None) -> Outcome:
     """Run one target's calls, for at most `limit` seconds, and translate what they raise: unknown is not failure."""
+    deadline = asyncio.timeout(limit)
     try:
-        async with asyncio.timeout(limit):
+        async with deadline:
             return await act(go, node)
-    except TimeoutError:
-        return Outcome(state=State.UNKNOWN, detail=f"no outcome within the playbook's {limit:g} s")
+    except TimeoutError as error:
+        why = f"no outcome within the playbook's {limit:g} s" if deadline.expired() else f"TimeoutError: {error}"
+        return Outcome(state=State.UNKNOWN, detail=why)
     except NodeError as error:
         return Outcome(state=state_of(error), detail=str(error))
     except (Stale, NotCommitted):

@@ -20,6 +20,10 @@ from bot.steps.fanout import Outcome, key_of, run_step
 LONGEST_WAIT = timedelta(minutes=15)
 
 
+NOT_OFFERED = {None, 404, 405, 501}
+"""Statuses of a refusal that say that a signer gives out no slashing protection; None: its API has no way to."""
+
+
 class Unfreezer:
     """Handles `step.unfreeze`. That other holders of the key are stopped is checked by the flow that lets it begin."""
 
@@ -84,7 +88,7 @@ class Unfreezer:
         try:
             content = await signer.slashing_protection()
         except NodeRefused as refused:
-            if signer.traits.destructive:
+            if signer.traits.destructive or refused.status not in NOT_OFFERED:
                 raise
             # Nothing is imported: keys and protection never left the signer, which only gives out no copy of it.
             await self._keeper.missing(where, "slashing-protection", str(refused))

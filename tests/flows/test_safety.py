@@ -572,14 +572,17 @@ S01 = "0xs01"
 class Protected(Going):
     """A signer with an interchange document; None: it gives none out. `traits` say whether it was destroyed."""
 
-    def __init__(self, clock: Any, interchange: Mapping[str, int] | None, *, destructive: bool) -> None:
+    def __init__(
+        self, clock: Any, interchange: Mapping[str, int] | None, *, destructive: bool, status: int = 404
+    ) -> None:
         super().__init__(clock)
         self.traits = replace(self.traits, destructive=destructive)
         self.interchange = interchange
+        self.status = status
 
     async def slashing_protection(self) -> bytes:
         if self.interchange is None:
-            raise NodeRefused("s01 gives out no slashing protection", status=404)
+            raise NodeRefused("s01 gives out no slashing protection", status=self.status)
         blocks = [{"slot": str(self.interchange["block"])}] if "block" in self.interchange else []
         votes = [{"target_epoch": str(self.interchange["attestation"])}] if "attestation" in self.interchange else []
         entry = {"pubkey": S01, "signed_blocks": blocks, "signed_attestations": votes}
@@ -587,15 +590,16 @@ class Protected(Going):
 
 
 @pytest.mark.parametrize(
-    ("captured", "interchange", "destructive", "goes"),
+    ("captured", "interchange", "destructive", "status", "goes"),
     [
         # On Ethereum a slot is about 32 times its epoch: the two ladders must not be compared.
-        ({"block": 4000, "attestation": 125}, {"block": 4000, "attestation": 125}, True, True),
-        ({"block": 4000, "attestation": 125}, {"block": 4001, "attestation": 124}, True, False),
-        ({"attestation": 125}, {"block": 4000}, True, False),
-        ({"block": 7}, {"block": 6}, False, False),
-        ({"block": 7}, None, False, True),  # nothing was deleted: keys and protection never left the signer
-        ({"block": 7}, None, True, False),
+        ({"block": 4000, "attestation": 125}, {"block": 4000, "attestation": 125}, True, 404, True),
+        ({"block": 4000, "attestation": 125}, {"block": 4001, "attestation": 124}, True, 404, False),
+        ({"attestation": 125}, {"block": 4000}, True, 404, False),
+        ({"block": 7}, {"block": 6}, False, 404, False),
+        ({"block": 7}, None, False, 404, True),  # nothing was deleted: keys and protection never left the signer
+        ({"block": 7}, None, False, 401, False),  # an expired token turns no check off
+        ({"block": 7}, None, True, 404, False),
     ],
 )
 async def test_no_key_comes_back_with_less_protection_than_it_was_seen_to_sign(
@@ -603,6 +607,7 @@ async def test_no_key_comes_back_with_less_protection_than_it_was_seen_to_sign(
     captured: Mapping[str, int],
     interchange: Mapping[str, int] | None,
     destructive: bool,
+    status: int,
     goes: bool,
 ) -> None:
     async with room(tmp_path, quick()) as spine:
@@ -624,7 +629,7 @@ async def test_no_key_comes_back_with_less_protection_than_it_was_seen_to_sign(
         )
         await spine.decide(record.keep, messages)
         await two(spine, Verb.UNFREEZE, "s01")
-        signer = Protected(spine.clock, interchange, destructive=destructive)
+        signer = Protected(spine.clock, interchange, destructive=destructive, status=status)
         handler = Unfreezer(spine.ledger, One(signer), Keeper(spine.ledger, Folder(tmp_path)))
         (work,) = await spine.due("step.unfreeze")
         await handler.step(work)

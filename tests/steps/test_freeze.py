@@ -248,3 +248,12 @@ async def test_a_target_that_takes_longer_than_the_playbook_allows_is_unknown() 
 
     outcome = await guarded(never, None, "s01", limit=0.01)  # type: ignore[arg-type]
     assert (outcome.state, outcome.detail) == (State.UNKNOWN, "no outcome within the playbook's 0.01 s")
+
+
+@pytest.mark.parametrize("limit", [None, 60.0])
+async def test_a_time_limit_of_something_else_is_one_targets_outcome_and_no_other_sentence(limit: float | None) -> None:
+    async def act(go: respond.Go, node: str) -> Outcome:
+        raise TimeoutError("the vault's disk does not answer")
+
+    outcome = await guarded(act, None, "s01", limit=limit)  # type: ignore[arg-type]
+    assert (outcome.state, outcome.detail) == (State.UNKNOWN, "TimeoutError: the vault's disk does not answer")
