@@ -91,7 +91,7 @@ async def _fill(stopsign: App, node: Node, capability: Capability, row: dict[str
             case Capability.DEPLOYER, Deployer() as deployer:
                 release = await deployer.release()
                 row["version"], row["build"] = release.version or "?", release.build_hash
-    except StopsignError as error:
+    except (StopsignError, ValueError) as error:  # a driver refuses keys that are none with a ValueError
         field = {Capability.ROUTER: "traffic", Capability.DEPLOYER: "version"}.get(capability, "signing")
         row[field] = "unknown"
         row["why"] = row["why"] or str(error)

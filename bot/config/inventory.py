@@ -13,7 +13,7 @@ from bot.config.policy import CHANNEL
 from bot.config.sheet import Sheet, did_you_mean
 from bot.config.yaml_tree import Place, Tree
 from bot.domain.addresses import url_problem
-from bot.domain.inventory import Avs, Capability, Endpoint, Inventory, Node
+from bot.domain.inventory import Avs, Capability, Endpoint, Inventory, Node, same_key
 
 TOP = ("networks", "avs", "defaults", "nodes")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -202,7 +202,7 @@ def _check_node(sheet: Sheet, node: Node, place: Place, services: Mapping[str, A
     for i, key in enumerate(node.keys):
         if not _KEY.fullmatch(key):
             sheet.say((*place, "keys", i), "is not a key: write its public key, without spaces or wildcards")
-        elif key in node.keys[:i]:
+        elif same_key(key) in map(same_key, node.keys[:i]):
             sheet.say((*place, "keys", i), "is listed twice for this node: keep one")
     for label in node.labels:
         if label in {"name", "key"}:

@@ -157,9 +157,7 @@ def _escrows(config: Config) -> Iterator[Check]:
         lacking = [f"{key.lower()}{end}" for key in node.keys for end in (".json", ".txt")]
         lacking = [name for name in lacking if not (folder / name).is_file()]
         if "escrow" not in signer.options:
-            what = (
-                f"{node.name}: its escrow is attested, but the option escrow is not set: keys come back by hand only"
-            )
+            what = f"{node.name}: its escrow is attested, but the option escrow is not set: keys come back by hand only"
             yield warn("escrow", what, "name its folder: options: {escrow: /path} (docs/drivers.md)")
         elif lacking:
             what = f"{node.name}: {folder} lacks {some(lacking)}: a frozen key could not come back"

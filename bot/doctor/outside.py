@@ -20,6 +20,7 @@ from bot.errors import Misconfigured
 from bot.nodes.catalog import driver
 from bot.nodes.probe import probe
 from bot.nodes.reach import Reach
+from bot.nodes.wire import node_client
 from bot.settings import Settings
 
 PATIENCE = 5.0
@@ -32,11 +33,12 @@ _SIGNERS = 'count by (signer) (up{signer!=""})'
 def looks(settings: Settings, config: Config, environ: Mapping[str, str]) -> list[Awaitable[Iterable[Check]]]:
     """Return everything to look at outside; what several nodes share is looked at once."""
     found: list[Awaitable[Iterable[Check]]] = [slack(settings, config), _prometheus(settings, config)]
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[object, ...]] = set()
     for node in config.inventory.nodes.values():
         for capability, endpoint in node.endpoints:
-            if (endpoint.driver, endpoint.url) not in seen:
-                seen.add((endpoint.driver, endpoint.url))
+            same = (endpoint.driver, endpoint.url, *sorted(endpoint.options.items()))
+            if same not in seen:
+                seen.add(same)
                 found.append(_endpoint(node, capability, endpoint, config, environ))
     return found
 
@@ -116,7 +118,9 @@ async def _endpoint(
             problem = await _resolved(endpoint.url, config.inventory.networks)
         if problem:
             return [fail(name, f"{endpoint.url} {problem.partition(': ')[0]}", problem.partition(": ")[2])]
-        answer = await _get(endpoint.url.rstrip("/") + _PROBES.get(endpoint.driver, "/"), token)
+        answer = await _asked(endpoint, config, token)
+    except Misconfigured as error:
+        return [fail(name, str(error), "check ca, client_cert and client_key in inventory.yaml")]
     except (httpx.HTTPError, TimeoutError, OSError, ValueError) as error:
         todo = "check that the node runs, and that this machine may reach it"
         return [fail(name, f"{endpoint.url} cannot be reached ({_reason(error)})", todo)]
@@ -149,6 +153,19 @@ async def _probed(
 class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+async def _asked(endpoint: Endpoint, config: Config, token: str | None) -> httpx.Response:
+    """Ask as the drivers do: with the endpoint's certificates, and only an address in the networks."""
+    pair = endpoint.client_cert, endpoint.client_key
+    client = node_client(
+        networks=config.inventory.networks,
+        ca=endpoint.ca,
+        certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
+    )
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with asyncio.timeout(PATIENCE), client:
+        return await client.get(endpoint.url.rstrip("/") + _PROBES[endpoint.driver], headers=headers, timeout=PATIENCE)
 
 
 async def _resolved(url: str, networks: Iterable[str]) -> str | None:
