@@ -1,5 +1,6 @@
 """A second look at a configuration that is valid: what will hurt on the night it is needed. Pure."""
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,9 +70,10 @@ def review(config: Config, *, today: date, destructive: Callable[[Endpoint], boo
 
 
 def blast_radius(inventory: Inventory) -> Iterator[Check]:
-    """Yield what one mistake or one failure would take along: shared keys, shared signers, shared zones."""
+    """Yield what one mistake or one failure would take along: shared keys, signers, gates and zones."""
     yield from _or_ok("keys", "no key is in two places", _keys(inventory))
     yield from _or_ok("signers", "no signer serves two services", _signers(inventory))
+    yield from _or_ok("gates", "no freeze of a whole signer can be undone as something else", _gates(inventory))
     yield from _or_ok("zones", "no zone takes a service below its quorum", _zones(inventory))
 
 
@@ -140,6 +142,37 @@ def _signers(inventory: Inventory) -> Iterator[Check]:
                 f"{keys} keys of {len(services)} services, and if it goes down all of them stand still",
                 "give each service its own signer, or accept it in your risk register",
             )
+
+
+def _gates(inventory: Inventory) -> Iterator[Check]:
+    """Say which whole signers are stopped at a place where somebody else starts them: a router, or another node."""
+    at: dict[str, dict[tuple[str, Capability], None]] = {}
+    for node in inventory.nodes.values():
+        for capability in (Capability.SIGNER, Capability.ROUTER):
+            endpoint = node.reach.get(capability)
+            for place in _stopped_at(endpoint) if endpoint else ():
+                at.setdefault(place, {})[node.name, capability] = None
+    for place, holders in at.items():
+        for name, capability in holders:
+            others = [f"the {can} of {other}" for other, can in holders if (other, can) != (name, capability)]
+            if capability is Capability.SIGNER and others:
+                yield fail(
+                    "gates",
+                    f"{name} is frozen at {place}, where {some(others)} acts as well: giving back one thaws the other",
+                    "let signer_gate deny by key (map or filter), or give it a server, or an endpoint, of its own",
+                )
+
+
+def _stopped_at(endpoint: Endpoint) -> Iterator[str]:
+    """Yield the servers of a HAProxy, or the endpoint in a file of Envoy, that a driver takes out as a whole."""
+    options = endpoint.options
+    if endpoint.driver not in {"signer_gate", "haproxy", "envoy"} or not {"map", "filter"}.isdisjoint(options):
+        return
+    if "file" in options and "endpoint" in options:
+        yield f"{options['endpoint'].strip()} in {posixpath.normpath(options['file'])}"
+    for server in options.get("server", "").split(","):
+        if server.strip():
+            yield f"{server.strip()} of {endpoint.url.rstrip('/')}"
 
 
 def _zones(inventory: Inventory) -> Iterator[Check]:

@@ -116,6 +116,7 @@ class Plan:
         self.effect = Effect(self._one_of("effect", list(Effect), Effect.AT_MOST_ONCE))
         self._one_of("destructive", ("yes", "no"), "no")
         self.headers = self._headers(way)
+        self.secrets = tuple(self.headers[name] for name in self.headers if _refers(self._options[f"header.{name}"]))
         self._whole(way)
         if self._problems:
             where = f"node {way.node.name}: {way.endpoint.driver}"
@@ -197,7 +198,7 @@ class Plan:
             header = name.removeprefix("header.")
             if header == name:
                 continue
-            reference = text.startswith(("env:", "file:"))
+            reference = _refers(text)
             secret = way.secret(text) if reference else text
             if _SECRET.search(header) and not reference:
                 self._problems.append(f"option {name} holds a secret: write env:NAME or file:/absolute/path")
@@ -232,6 +233,10 @@ def capabilities(options: Mapping[str, str]) -> tuple[Capability, ...]:
     captures = any(name.startswith("capture.") for name in options)
     some = tuple(capability for capability, first in FIRST.items() if first in options)
     return (*some, Capability.RECORDER) if captures else some
+
+
+def _refers(text: str) -> bool:
+    return text.startswith(("env:", "file:"))
 
 
 def _not_http(url: str) -> str | None:

@@ -33,6 +33,8 @@ LIMIT = 4 * 1024 * 1024
 """Bytes of a file."""
 _CLUSTER = re.compile(r"[A-Za-z0-9_.:@/-]{1,128}", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})", re.ASCII)
+MARK = "stopsign"
+"""The metadata at an endpoint of a file that says that it is frozen."""
 PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Seconds between looks while Envoy takes a new file in; it took 5 ms at most where it was measured."""
 TRAITS = Traits(
@@ -65,7 +67,7 @@ def connect(way: Way) -> "Envoy":
     return Envoy(drained(way))
 
 
-def drained(way: Way) -> "Drained":
+def drained(way: Way, *, denies: bool = False) -> "Drained":
     """Return the endpoint that the options file, cluster and endpoint name; raises Misconfigured."""
     options, node = way.endpoint.options, way.node.name
     found = _ADDRESS.fullmatch(options["endpoint"])
@@ -78,6 +80,7 @@ def drained(way: Way) -> "Drained":
         cluster=cluster(options["cluster"], node=node),
         address=found[1] or found[2],
         port=int(found[3]),
+        denies=denies,
     )
 
 
@@ -274,10 +277,15 @@ class WatchedFile:
                 return False
             document["version_info"] = version
             self._replace(json.dumps(document, indent=1).encode())
-            os.fsync(folder)
+            try:
+                os.fsync(folder)
+            except OSError as error:
+                why = f"it may not outlive a power cut: {error.strerror}"
+                raise NoAnswer(f"{self.node}: {self.path} was replaced and is in force, but {why}") from error
             return True
         finally:
-            os.close(folder)
+            with contextlib.suppress(OSError):
+                os.close(folder)
 
     def _lock(self, folder: int) -> None:
         until = time.monotonic() + self.seconds * 0.5
@@ -317,15 +325,23 @@ class WatchedFile:
                 opened.flush()
                 os.fsync(opened.fileno())
             os.rename(temporary, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
+        except OSError as error:
+            try:
                 os.unlink(temporary)
+            except FileNotFoundError:
+                raise NoAnswer(f"{self.node}: {self.path} was replaced, but {error.strerror}") from error
+            except OSError:
+                pass
             raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """One endpoint of a cluster, of which no traffic may be left: the mechanism that isolate and deny share."""
+    """One endpoint of a cluster, of which no traffic may be left: the mechanism that isolate and deny share.
+
+    With `denies`, the file also gets a mark at the endpoint, as metadata that Envoy passes over: whoever isolates does
+    not give a marked one back.
+    """
 
     admin: Admin
     file: WatchedFile
@@ -333,6 +349,7 @@ class Drained:
     cluster: str
     address: str
     port: int
+    denies: bool = False
 
     @property
     def label(self) -> str:
@@ -369,7 +386,7 @@ class Drained:
         return Reply(answer=Answer.FAILED, detail=left)
 
     async def give_back(self, call: Call) -> Reply:
-        """Mark the endpoint HEALTHY and read back."""
+        """Mark the endpoint HEALTHY and read back; raises NodeRefused for one that is frozen, unless this freezes."""
 
         async def left() -> str | None:
             hosts = await self.admin.hosts(call, self.cluster)
@@ -396,6 +413,7 @@ class Drained:
         def change(document: Any) -> bool:
             try:
                 found = [one for one in _endpoints(document) if _key_of(one) == self._key]
+                frozen = any(map(_frozen, found))
             except (AttributeError, KeyError, TypeError, ValueError):
                 raise NodeRefused(f"{self.file.node}: {self.file.path} is no EDS file; nothing was changed") from None
             if not found:
@@ -403,10 +421,13 @@ class Drained:
             other = [one for one in found if _either(one, "health_status", "healthStatus") != status]
             if status == "HEALTHY":
                 other = [one for one in other if _either(one, "health_status", "healthStatus") == "DRAINING"]
+                if frozen and not self.denies:
+                    raise NodeRefused(f"{self.file.node}: {self.label} is frozen: unfreeze it, nothing was changed")
             for one in other:
                 one.pop("healthStatus", None)
                 one["health_status"] = status
-            return bool(other)
+            marked = [_mark(one, frozen=status == "DRAINING") for one in found] if self.denies else []
+            return bool(other) or any(marked)
 
         return change
 
@@ -440,6 +461,29 @@ def _endpoints(document: Any) -> list[dict[str, Any]]:
         for locality in resource.get("endpoints") or []
         for endpoint in _either(locality, "lb_endpoints", "lbEndpoints") or []
     ]
+
+
+def _frozen(endpoint: dict[str, Any]) -> bool:
+    """Tell whether an endpoint of a file bears the mark of a freeze."""
+    metadata = endpoint.get("metadata") or {}
+    return (_either(metadata, "filter_metadata", "filterMetadata") or {}).get(MARK) is not None
+
+
+def _mark(endpoint: dict[str, Any], *, frozen: bool) -> bool:
+    """Set or take away the mark of a freeze; tells whether that changed anything."""
+    if _frozen(endpoint) is frozen:
+        return False
+    metadata = endpoint["metadata"] = endpoint.get("metadata") or {}
+    spelled = "filterMetadata" if "filterMetadata" in metadata else "filter_metadata"
+    if frozen:
+        metadata[spelled] = {**(metadata.get(spelled) or {}), MARK: {"frozen": True}}
+        return True
+    del metadata[spelled][MARK]
+    if not metadata[spelled]:
+        del metadata[spelled]
+    if not metadata:
+        del endpoint["metadata"]
+    return True
 
 
 def _key_of(endpoint: Any) -> tuple[str, int] | None:

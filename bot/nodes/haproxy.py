@@ -61,10 +61,15 @@ def connect(way: Way) -> "HaproxyRouter | HaproxyThrottle":
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """Servers of which no traffic may be left, and how far that is so: the mechanism that isolate and deny share."""
+    """Servers of which no traffic may be left, and how far that is so: the mechanism that isolate and deny share.
+
+    With `denies`, they also get the weight 0. That is the mark of a freeze: `state ready` alone gives them no traffic
+    then, and whoever isolates does not give them back.
+    """
 
     which: Sequence[tuple[str, str]]
     state: str = "maint"
+    denies: bool = False
 
     async def look(self, call: Call) -> dict[str, Server]:
         """Return how each of them stands."""
@@ -82,23 +87,34 @@ class Out:
 
     async def take(self, call: Call) -> Reply:
         """Take them out, cut what goes on, and read back; raises a NodeError while nothing was done."""
-        if self.left(await self.look(call)) is None:
+        before = await self.look(call)
+        if self._undone(before) is None:
             return Reply(answer=Answer.ALREADY, detail=f"{self.labels} in {self.state} before the request, no session")
-        orders = [f"set server {backend}/{one} state {self.state}" for backend, one in self.which]
-        cuts = [f"shutdown sessions server {backend}/{one}" for backend, one in self.which]
-        await call.order(*orders, *cuts)
+        marks = [f"set server {label} weight 0%" for label in before if self.denies]
+        # `drain` would end a maintenance that somebody else relies on.
+        states = [
+            f"set server {label} state {self.state}"
+            for label, server in before.items()
+            if self.state == "maint" or not server.forced
+        ]
+        await call.order(*marks, *states, *(f"shutdown sessions server {label}" for label in before))
         left = await read_back(call, self._left)
         if left is None:
             return Reply(answer=Answer.ACKNOWLEDGED, detail=f"{self.labels} in {self.state}, no session is left")
         return Reply(answer=Answer.FAILED, detail=left)
 
     async def give_back(self, call: Call) -> Reply:
-        """Let them serve again, and read back."""
+        """Let them serve again, and read back; refused for one that is frozen, unless this is what freezes."""
         before = await self.look(call)
-        if not any(server.drained for server in before.values()):
+        if not self.denies and (frozen := _frozen(before)):
+            return Reply(answer=Answer.REFUSED, detail=f"{frozen}: unfreeze it, nothing was changed")
+        if not any(server.drained or (self.denies and server.denied) for server in before.values()):
             return Reply(answer=Answer.ALREADY, detail=f"{self.labels} ready before the request")
-        await call.order(*(f"set server {backend}/{one} state ready" for backend, one in self.which))
+        marks = [f"set server {label} weight 100%" for label in before if self.denies]
+        await call.order(*(f"set server {label} state ready" for label in before), *marks)
         seen = await self.look(call)
+        if frozen := _frozen(seen):
+            return Reply(answer=Answer.FAILED, detail=f"{frozen}, and gets no traffic")
         if away := [f"{label} is still {one.status}" for label, one in seen.items() if one.drained]:
             return Reply(answer=Answer.FAILED, detail=f"{away[0]}: not by the runtime API, or by a server it tracks")
         said = ", ".join(f"{label} is {one.status}" for label, one in seen.items())
@@ -109,8 +125,18 @@ class Out:
         """Return the servers for people."""
         return ", ".join(f"{backend}/{one}" for backend, one in self.which[:3])
 
+    def _undone(self, seen: dict[str, Server]) -> str | None:
+        """Return what is not out yet or, where the mark of a freeze is wanted, lacks it."""
+        unmarked = [label for label, server in seen.items() if self.denies and server.weight]
+        return f"{unmarked[0]} has a weight, and `state ready` would give it traffic" if unmarked else self.left(seen)
+
     async def _left(self, call: Call) -> str | None:
-        return self.left(await self.look(call))
+        return self._undone(await self.look(call))
+
+
+def _frozen(seen: dict[str, Server]) -> str | None:
+    marked = [label for label, server in seen.items() if server.denied]
+    return f"{marked[0]} is frozen (its weight was set to 0)" if marked else None
 
 
 async def read_back(call: Call, left: Callable[[Call], Awaitable[str | None]]) -> str | None:

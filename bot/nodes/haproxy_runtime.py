@@ -25,7 +25,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 _FILE = re.compile(r"(?:(?:virt|opt)@)?/?[A-Za-z0-9_.@+/-]{1,256}|#\d{1,9}", re.ASCII)
 _ROW = re.compile(r"0x[0-9a-f]+ (\S+)(?: (.*))?", re.ASCII)
 _TRACKED = re.compile(r"0x[0-9a-f]+: key=(\S+) ", re.ASCII)
-_MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
+_NO = re.compile(r"([^\n]+)\n\n")
+_FORCED = 0x01
+_MAINTENANCE = _FORCED | 0x02 | 0x04 | 0x20
 _DRAINING = 0x08 | 0x10
 
 
@@ -54,9 +56,14 @@ def servers(text: str, *, node: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server of a backend: `admin` is srv_admin_state, `sessions` how many go on now, `limit` its maxconn."""
+    """A server of a backend: `admin` is srv_admin_state, `sessions` how many go on now, `limit` its maxconn.
+
+    `weight` is the one that it has now, and `weighed` the one that the configuration gives it.
+    """
 
     admin: int
+    weight: int
+    weighed: int
     status: str
     sessions: int
     served: int
@@ -67,6 +74,16 @@ class Server:
     def maintained(self) -> bool:
         """Tell whether it gets no traffic at all."""
         return bool(self.admin & _MAINTENANCE)
+
+    @property
+    def forced(self) -> bool:
+        """Tell whether it is in maintenance by itself, and not because of its configuration, address or another."""
+        return bool(self.admin & _FORCED)
+
+    @property
+    def denied(self) -> bool:
+        """Tell whether its weight was set to 0: the mark of a freeze, which outlives `state ready`."""
+        return self.weight == 0 < self.weighed
 
     @property
     def drained(self) -> bool:
@@ -112,11 +129,14 @@ class Call:
     async def order(self, *commands: str) -> None:
         """Give orders that are answered by nothing; raises NodeRefused with HAProxy's sentence, or another NodeError.
 
-        They are sent together where they fit, in this order.
+        They are sent together where they fit, in this order. HAProxy goes on with the next when one fails, so that
+        NodeRefused is said only where all of them were refused, and none was given before in this call.
         """
         for batch in _batches(commands):
+            earlier = self._ordered
             answer = await self._asked("; ".join(batch), orders=True)
             if answer.strip("\n"):
+                self._ordered = earlier or not _none_done(answer, len(batch))
                 raise self._refusal(answer, batch[0])
             if answer != "\n" * len(batch):
                 raise NodeBroken(f"{self._node} answered {answer.count(chr(10))} of {len(batch)} orders")
@@ -124,8 +144,10 @@ class Call:
     async def add(self, file: str, keys: Sequence[str], value: str) -> None:
         """Add entries to a map, of which none is there yet: HAProxy would hold it twice."""
         for batch in _batches([f"{key} {value}" for key in keys]):
+            earlier = self._ordered
             answer = await self._asked(f"add map {file} <<\n" + "\n".join(batch) + "\n", orders=True)
             if answer != "\n":
+                self._ordered = earlier or not _none_done(answer, 1)
                 raise self._refusal(answer, f"add map {file}")
 
     async def map(self, file: str) -> dict[str, str]:
@@ -159,6 +181,8 @@ class Call:
         try:
             return Server(
                 admin=int(state["srv_admin_state"]),
+                weight=int(state["srv_uweight"]),
+                weighed=int(state["srv_iweight"]),
                 status=shown["status"],
                 sessions=int(shown["scur"]) + int(shown["qcur"]),
                 served=int(shown["stot"]),
@@ -199,7 +223,7 @@ class Call:
             row = dict(zip(fields, line.split(" "), strict=False))
             if (row.get("be_name"), row.get("srv_name")) == (backend, server):
                 return row
-        raise NodeRefused(f"{self._node}: HAProxy has no server {backend}/{server}", status=404)
+        raise self._absent(f"server {backend}/{server}")
 
     async def _row(self, which: str, proxy: str, service: str) -> dict[str, str]:
         """Return a row of figures; `which` has numbers: a name would mean the frontend that is called the same."""
@@ -210,7 +234,7 @@ class Call:
         for row in csv.DictReader(io.StringIO("\n".join(lines).removeprefix("# "))):
             if (row["pxname"], row["svname"]) == (proxy, service):
                 return {field: text or "" for field, text in row.items() if isinstance(field, str)}
-        raise NodeRefused(f"{self._node}: HAProxy has no {proxy}/{service}", status=404)
+        raise self._absent(f"{proxy}/{service}")
 
     async def _lines(self, command: str) -> list[str]:
         answer = await self._asked(command, orders=False)
@@ -273,12 +297,33 @@ class Call:
         """Return what an answer that was not hoped for means: a sentence that HAProxy says, or nothing known."""
         said = answer.strip().split("\n", 1)[0][:200]
         if said.startswith("Permission denied"):
-            return NodeRefused(f"{self._node} refused {command}: its socket lacks `level admin`", status=403)
+            return self._no(f"{self._node} refused {command}: its socket lacks `level admin`", 403)
         if said.startswith(("No such ", "Can't find ", "Unknown map ", "Unknown table", "Key not found", "entry not")):
-            return NodeRefused(f"{self._node} refused {command}: {said}", status=404)
+            return self._no(f"{self._node} refused {command}: {said}", 404)
         if said.startswith("Unknown command"):
-            return NodeRefused(f"{self._node} does not know {command}: HAProxy 2.6 or later is needed", status=400)
+            return self._no(f"{self._node} does not know {command}: HAProxy 2.6 or later is needed", 400)
         return NodeBroken(f"{self._node} answered {command} unreadably: {said or 'nothing'}")
+
+    def _absent(self, what: str) -> NodeRefused | NodeBroken:
+        return self._no(f"{self._node}: HAProxy has no {what}", 404)
+
+    def _no(self, sentence: str, status: int) -> NodeRefused | NodeBroken:
+        """Return a refusal; after an order that may have been carried out it is none, whatever HAProxy says."""
+        if self._ordered:
+            return NodeBroken(f"{sentence}; other orders of the same call may have been carried out")
+        return NodeRefused(sentence, status=status)
+
+
+def _none_done(answer: str, orders: int) -> bool:
+    """Tell whether an answer to orders says no to each: a sentence and an empty line for every one of them.
+
+    One order may be answered by several lines. Without the level, all are denied.
+    """
+    if orders == 1:
+        return not answer.startswith("\n")
+    said = _NO.findall(answer)
+    whole = "".join(f"{one}\n\n" for one in said) == answer
+    return whole and (len(said) == orders or set(said) == {"Permission denied"})
 
 
 def _batches(lines: Sequence[str]) -> list[list[str]]:

@@ -5,6 +5,7 @@ only when the answer says so: what reads back as neither the one nor the other i
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from bot.ports import Clock, Item, Traits
 
 T = TypeVar("T")
 
+_TIME = re.compile(r"[^=]*=\{(?:since|until)\}")
 _Calls = dict[str | None, Call]
 TRAITS = Traits(
     effect=Effect.AT_MOST_ONCE,
@@ -79,7 +81,9 @@ class Http:
         self._acts, self._states, self._plan = plan.acts, plan.states, plan
         bases = {None, *(one.base for one in self._requests())}
         self._origins = {
-            base: _Origin(way.wire() if base is None else way.wire(base, token=None), {} if base else plan.headers)
+            base: _Origin(replace(way.wire(), secrets=plan.secrets), plan.headers)
+            if base is None
+            else _Origin(way.wire(base, token=None), {})
             for base in bases
         }
 
@@ -176,10 +180,11 @@ class Http:
             base = self._origins[asked.base].wire.base
             yield Item(
                 what=what,
-                source=f"{self._node.name} {asked.method} {base}{path}",
+                source=f"{self._node.name} {asked.method} {base}{_shown(asked.path, path)}",
                 media_type=self._plan.media.get(what, "application/octet-stream"),
                 chunks=self._chunks(asked, path, body, lost),
                 tool=f"stopsign/{__version__} http",
+                acts=asked.method not in {"GET", "HEAD"},
             )
 
     async def _chunks(self, asked: Request, path: str, body: Any, lost: list[NodeError]) -> AsyncIterator[bytes]:
@@ -331,6 +336,15 @@ class Http:
 
 def _of(key: str) -> dict[str, str | list[str]]:
     return {"key": key.lower(), "key_hex": key.lower()[2:]}
+
+
+def _shown(template: str, path: str) -> str:
+    """Return a path for people: of its query the times of the window, and of whatever else stands there the name."""
+    asked = template.partition("?")[2]
+    there, _, filled = path.partition("?")
+    pairs = zip(asked.split("&"), filled.split("&"), strict=True)
+    shown = [now if _TIME.fullmatch(pair) else pair.partition("=")[0] for pair, now in pairs if "=" in pair]
+    return f"{there}{'?' if shown else ''}{'&'.join(shown)}"
 
 
 def _absent(error: NodeError) -> bool:

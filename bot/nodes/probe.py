@@ -14,6 +14,8 @@ from bot.ports import Clock, Deployer, Recorder, Router, Signer, Throttle
 RECORDED = timedelta(minutes=1)
 """How much of the past a recorder is asked for."""
 LONGEST_WAIT = timedelta(minutes=2)
+PATIENCE = 5.0
+"""Seconds that an item of a recorder may take at least; else three time limits of its endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +44,21 @@ async def probe(
 ) -> Found:
     """Read what `capability` shows at `endpoint`; raises nothing that a node does.
 
-    With `wait`, a signer is sampled twice over a due duty, as the proof of a freeze would be taken.
+    With `wait`, a signer is sampled twice over a due duty, as the proof of a freeze would be taken. The whole look ends
+    after twice an item's time, and that wait.
     """
+    patience = max(endpoint.timeout.total_seconds() * 3, PATIENCE)
+    longest = patience * 2 + (LONGEST_WAIT.total_seconds() if wait and capability is Capability.SIGNER else 0)
     trace: list[Exchange] = []
     token = TRACE.set(trace)
     well: bool | None = False
     try:
-        well, says = await _look(drive(node, endpoint), capability, node, avs, clock, wait=wait)
+        async with asyncio.timeout(longest) as limit:
+            well, says = await _look(drive(node, endpoint), capability, node, avs, clock, patience, wait=wait)
     except (NodeError, Misconfigured) as error:
         says = (str(error),)
+    except TimeoutError as error:
+        says = (f"took longer than {longest:g} s" if limit.expired() else f"the driver failed: {error!r}",)
     except Exception as error:  # noqa: BLE001 - a driver's slip is a finding here, and no traceback
         says = (f"the driver failed: {type(error).__name__}: {error}",)
     finally:
@@ -59,13 +67,13 @@ async def probe(
 
 
 async def _look(
-    driver: object, capability: Capability, node: Node, avs: Avs, clock: Clock, *, wait: bool
+    driver: object, capability: Capability, node: Node, avs: Avs, clock: Clock, patience: float, *, wait: bool
 ) -> tuple[bool | None, tuple[str, ...]]:
     match capability, driver:
         case Capability.SIGNER, Signer():
             return await _signer(driver, node, avs, wait=wait)
         case Capability.RECORDER, Recorder():
-            return await _recorder(driver, clock)
+            return await _recorder(driver, clock, patience)
         case Capability.ROUTER, Router():
             away = await driver.isolated()
             return True, ("out of traffic" if away else "serving",)
@@ -114,7 +122,7 @@ def _reading(sample: Sample, key: str) -> str:
     return f"{short(key)}: {'signing' if reading.signing else 'stopped'}, {count}{last}"
 
 
-async def _recorder(recorder: Recorder, clock: Clock) -> tuple[bool, tuple[str, ...]]:
+async def _recorder(recorder: Recorder, clock: Clock, patience: float) -> tuple[bool, tuple[str, ...]]:
     now = clock.now()
     had: list[str] = []
     lost: list[str] = []
@@ -123,9 +131,14 @@ async def _recorder(recorder: Recorder, clock: Clock) -> tuple[bool, tuple[str, 
             had.append(f"{item.what} (not asked for: that changes something)")
             continue
         try:
-            async for _ in item.chunks:
-                pass
+            async with asyncio.timeout(patience) as limit:
+                async for _ in item.chunks:
+                    pass
             had.append(item.what)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            lost.append(f"{item.what}: took longer than {patience:g} s")
         except NodeError as error:
             lost.append(f"{item.what}: {error}")
     offers = f"offers {', '.join(dict.fromkeys(had))}" if had else "offers nothing"

@@ -237,12 +237,12 @@ class HaproxyMap:
 
 
 def _haproxy_server(way: Way) -> "HaproxyServer":
-    return HaproxyServer(Runtime(way), Out(servers(way.endpoint.options["server"], node=way.node.name)))
+    return HaproxyServer(Runtime(way), Out(servers(way.endpoint.options["server"], node=way.node.name), denies=True))
 
 
 @dataclass(frozen=True, slots=True)
 class HaproxyServer:
-    """Deny by maintenance of the signer's servers, cutting their sessions."""
+    """Deny by maintenance and weight 0 of the signer's servers, cutting their sessions."""
 
     runtime: Runtime
     out: Out
@@ -338,7 +338,7 @@ class EnvoyFilter:
 
 
 def _envoy_endpoint(way: Way) -> "EnvoyEndpoint":
-    return EnvoyEndpoint(drained(way))
+    return EnvoyEndpoint(drained(way, denies=True))
 
 
 @dataclass(frozen=True, slots=True)

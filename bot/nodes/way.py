@@ -10,6 +10,7 @@ import httpx
 from bot.domain.addresses import address_problem, url_problem
 from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NotReached
+from bot.nodes.lookup import addresses
 from bot.nodes.wire import Wire, noted
 from bot.ports import Clock
 
@@ -40,10 +41,13 @@ class Way:
         Raises Misconfigured where the URL is none that a node may have.
         """
         url = base or self.endpoint.url
+        own = url == self.endpoint.url
         if base is not None and (problem := url_problem(base, self.networks)):
             raise Misconfigured([f"node {self.node.name}: {base} {problem}"])
+        if url.startswith("unix:") and not own:
+            raise Misconfigured([f"node {self.node.name}: {base} is another socket than the endpoint's url: name http"])
         return Wire(
-            client=self.client if base is None or self.plain is None else self.plain,
+            client=self.client if own or self.plain is None else self.plain,
             node=self.node.name,
             base="http://localhost" if url.startswith("unix:") else url,
             timeout=self.endpoint.timeout,
@@ -77,8 +81,7 @@ class Way:
                 return await asyncio.open_unix_connection(target.removeprefix("unix:"))
             parts = urlsplit(target)
             host, port = str(parts.hostname), parts.port or 0
-            addresses = [info[4] for info in await asyncio.get_running_loop().getaddrinfo(host, port, type=1)]
-            allowed = [str(address[0]) for address in addresses if not address_problem(str(address[0]), self.networks)]
+            allowed = [one for one in await addresses(host) if not address_problem(one, self.networks)]
             if not allowed:
                 raise NotReached(f"{self.node.name}: {host} stands for no address in the inventory's networks")
             return await asyncio.open_connection(allowed[0], port)

@@ -7,6 +7,7 @@ sent, and httpx-aiohttp then calls that drop a ConnectTimeout, as if nothing had
 import asyncio
 import json
 import os
+import re
 import socket
 import ssl
 import time
@@ -21,13 +22,13 @@ from typing import Any, TypeVar
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from httpx_aiohttp import AiohttpTransport
 from pydantic import TypeAdapter, ValidationError
 
 from bot import __version__
 from bot.domain.addresses import address_problem
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.nodes.lookup import addresses
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ STREAM_LIMIT = 256 * 1024 * 1024
 _NEVER_ARRIVED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _NEVER_ARRIVED_HTTPX = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _MAY_HAVE_ACTED = {408, 425}
+SECRET = re.compile(r"auth|key|token|secret|password|credential|cookie", re.IGNORECASE)
+"""What the name of a header that holds a secret looks like."""
 
 
 async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -55,21 +58,29 @@ class Within(AbstractResolver):
 
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks = tuple(networks)
-        self._resolver = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the allowed addresses of `host`; raises OSError when there is none."""
-        found = await self._resolver.resolve(host, port, family)
-        allowed = [one for one in found if not address_problem(one["host"], self._networks)]
+        found = await addresses(host, family)
+        allowed = [one for one in found if not address_problem(one, self._networks)]
         if not allowed:
             raise OSError(None, f"{host} stands for no address in the inventory's networks")
-        return allowed
+        return [
+            ResolveResult(
+                hostname=host,
+                host=one,
+                port=port,
+                family=socket.AF_INET6 if ":" in one else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for one in allowed
+        ]
 
     async def close(self) -> None:
-        """Release the resolver."""
-        await self._resolver.close()
+        """Hold nothing, and so release nothing."""
 
 
 def node_client(
@@ -155,16 +166,34 @@ class _Request:
         """Return the request for people: method and path, never a query, in which secrets may stand."""
         return f"{self.method} {self.path.partition('?')[0]}"
 
+    def shown(self, base: str) -> str:
+        """Return the request at `base` for people, with the names of a query's parameters and no value."""
+        path, _, query = self.path.partition("?")
+        found = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+        names = "&".join(dict.fromkeys([*found, *(self.params or {})]))
+        return f"{self.method} {base.rstrip('/')}{path}{'?' if names else ''}{names}"
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what must not be shown of the headers: such a value, and what follows its scheme in it."""
+        for name, text in self.headers.items():
+            if SECRET.search(name):
+                yield text
+                yield text.rpartition(" ")[2]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """The way to one node: `base` URL, bearer `token`, and the `timeout` within which a whole driver call ends."""
+    """The way to one node: `base` URL, bearer `token`, and the `timeout` within which a whole driver call ends.
+
+    `secrets` are further values that nothing may show, were the node to send them back.
+    """
 
     client: httpx.AsyncClient = field(repr=False)
     node: str
     base: str
     timeout: timedelta
     token: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a URL that is not plain http(s) to a host; raises Misconfigured."""
@@ -174,6 +203,12 @@ class Wire:
             raise Misconfigured([f"node {self.node}: its URL cannot be read"]) from None
         if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
             raise Misconfigured([f"node {self.node}: {url.copy_with(userinfo=b'')} is not a plain http(s) URL"])
+
+    def hidden(self, text: str, *others: str) -> str:
+        """Return `text` with `***` for the token, the secrets and `others`, the longest first."""
+        for secret in sorted({self.token or "", *self.secrets, *others} - {""}, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
 
     def call(self) -> "Call":
         """Begin one driver call: all its requests together have `timeout`."""
@@ -195,7 +230,9 @@ class Call:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise NodeBroken(f"{self._wire.node} answered {method} {path} unreadably: {where} {first['msg']}") from None
+            asked = f"{method} {path.partition('?')[0]}"
+            said = self._wire.hidden(f"{where} {first['msg']}")
+            raise NodeBroken(f"{self._wire.node} answered {asked} unreadably: {said}") from None
 
     async def content(
         self,
@@ -280,9 +317,10 @@ class Call:
         if sent.body is not None and content is None:
             headers.setdefault("Content-Type", "application/json")
             content = json.dumps(sent.body).encode()
-        with noted(f"{sent.method} {wire.base.rstrip('/')}{sent.path}") as came:
+        with noted(sent.shown(wire.base)) as came:
             async with self._answered(sent, headers, content) as response:
-                came.append(f"{response.status_code} {response.reason_phrase}")
+                reason = wire.hidden(response.reason_phrase, *sent.secrets())
+                came.append(f"{response.status_code} {reason}")
                 yield response
 
     @asynccontextmanager
@@ -301,7 +339,7 @@ class Call:
                 # A connect that ends a little before the deadline is known not to have arrived.
                 timeout=httpx.Timeout(remaining, connect=remaining * 0.9, pool=remaining * 0.9),
             ) as response:
-                await _accepted(response, wire.node, sent)
+                await _accepted(response, wire, sent)
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError):
@@ -325,26 +363,30 @@ def translated(error: Exception, *, node: str, request: str) -> NodeError:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, (aiohttp.InvalidURL, httpx.InvalidURL)):
+        return "that is no URL"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
         return os.strerror(error.os_error.errno).lower()
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-async def _accepted(response: httpx.Response, node: str, sent: _Request) -> None:
+async def _accepted(response: httpx.Response, wire: Wire, sent: _Request) -> None:
     """Return for an answer; raises NodeRefused for a 4xx, NodeBroken for anything else."""
-    status, request = response.status_code, sent.name
+    node, status, request = wire.node, response.status_code, sent.name
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NodeBroken(f"{node} answered {request} in an encoding that was not asked for")
     if response.is_success or status in sent.accept:
         return
-    said = await _said(response, node)
+    said = wire.hidden(await _said(response, node), *sent.secrets())[:200].rstrip()
     if response.is_client_error and status not in _MAY_HAVE_ACTED:
         raise NodeRefused(f"{node} refused {request}: {status} {said}".rstrip(), status=status)
     raise NodeBroken(f"{node} answered {request} with {status} {said}".rstrip())
 
 
 async def _said(response: httpx.Response, node: str) -> str:
-    """Return what an error answer says for people, at most 200 characters, or nothing when it cannot be read."""
+    """Return what an error answer says for people, on one line, or nothing when it cannot be read."""
     try:
         body = json.loads(b"".join([chunk async for chunk in _bounded(response, 16 * 1024, node)]))
     except (ValueError, RecursionError, NodeBroken):
@@ -352,7 +394,7 @@ async def _said(response: httpx.Response, node: str) -> str:
     if not isinstance(body, dict):
         return ""
     parts = [body.get(member) for member in ("title", "detail", "message", "error")]
-    return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part)[:200]
+    return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part)
 
 
 async def _bounded(response: httpx.Response, limit: int, node: str) -> AsyncIterator[bytes]:

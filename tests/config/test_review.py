@@ -72,6 +72,43 @@ def test_a_signer_of_two_services_is_told_with_what_it_takes_along(home: Any) ->
     assert "2 keys of 2 services" in what
 
 
+GATE = "{{driver: {}, url: 'unix:/run/h.sock', options: {{{}}}}}"
+WHOLE, ROUTER = GATE.format("signer_gate", "server: be/n1"), GATE.format("haproxy", "server: 'be/n2, be/n1'")
+MAP, LIMIT = GATE.format("signer_gate", "map: /m"), GATE.format("haproxy", "server: be/n1, maxconn: '5'")
+EDS = "file: /e/a.json, cluster: c, endpoint: '10.0.0.7:9000'"
+ENVOY_GATE = f"{{driver: signer_gate, url: 'http://127.0.0.1:1', options: {{program: envoy, {EDS}}}}}"
+ENVOY_ROUTER = f"{{driver: envoy, url: 'http://127.0.0.1:2', options: {{{EDS.replace('/e/', '/e/./')}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "says"),
+    [
+        (
+            (f"signer: {WHOLE}, router: {ROUTER}",),
+            ["n0 is frozen at be/n1 of unix:/run/h.sock, where the router of n0"],
+        ),
+        (
+            (f"signer: {WHOLE}", f"router: {ROUTER}"),
+            ["n0 is frozen at be/n1 of unix:/run/h.sock, where the router of n1"],
+        ),
+        ((f"signer: {WHOLE}", f"signer: {WHOLE}"), ["n0 is frozen at be/n1", "n1 is frozen at be/n1"]),
+        ((f"signer: {ENVOY_GATE}, router: {ENVOY_ROUTER}",), ["n0 is frozen at 10.0.0.7:9000 in /e/a.json, where"]),
+        ((f"signer: {WHOLE}, throttle: {LIMIT}",), []),
+        ((f"signer: {WHOLE}", f"signer: {WHOLE.replace('n1', 'n2')}"), []),
+        ((f"signer: {MAP}, router: {ROUTER}", f"signer: {MAP}"), []),
+        ((f"router: {ROUTER}", f"router: {ROUTER}"), []),
+    ],
+)
+def test_a_whole_signer_that_somebody_else_can_give_back_fails(
+    home: Any, nodes: tuple[str, ...], says: list[str]
+) -> None:
+    rows = "".join(f"  - {{name: n{i}, avs: a, keys: [k{i}], {reach}}}\n" for i, reach in enumerate(nodes))
+    home.write("inventory.yaml", f"avs: [{{name: a}}]\nnodes:\n{rows}")
+    lines = [what for state, what in found(home, "gates") if state == "fail"]
+    assert len(lines) == len(says)
+    assert all(what.startswith(start) for what, start in zip(lines, says, strict=True))
+
+
 def test_a_zone_that_takes_the_quorum_with_it_is_told(home: Any) -> None:
     here = {"more": "zone: a, provider: p,"}
     home.write("inventory.yaml", fleet(here, here, here))

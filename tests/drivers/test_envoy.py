@@ -176,6 +176,51 @@ async def test_a_file_that_somebody_else_holds_or_that_cannot_be_replaced_stays_
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("moment", ["the folder is synced", "the rename answers"])
+async def test_an_error_after_the_rename_is_never_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path = tmp_path / "eds.json"
+    path.write_text('{"resources": []}')
+    sync, rename = os.fsync, os.rename
+
+    def synced(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(handle)
+
+    def renamed(there: str, here: Path) -> None:
+        rename(there, here)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    if moment == "the rename answers":
+        monkeypatch.setattr(os, "rename", renamed)
+    else:
+        monkeypatch.setattr(os, "fsync", synced)
+    with pytest.raises(NoAnswer, match="was replaced"):
+        await watched(path).edit(lambda _: True, version="7")
+    assert json.loads(path.read_text())["version_info"] == "7"
+
+
+@pytest.mark.parametrize("spelled", ["filter_metadata", "filterMetadata"])
+async def test_the_mark_of_a_freeze_stands_beside_others_and_goes_without_a_trace(tmp_path: Path, spelled: str) -> None:
+    here = {"endpoint": {"address": {"socket_address": {"address": "10.0.0.7", "port_value": 9000}}}}
+    theirs = {"metadata": {spelled: {"envoy.lb": {"zone": "a"}}}, "health_status": "HEALTHY"}
+    path = tmp_path / "eds.json"
+    how = way(file=str(path), cluster="c", endpoint="10.0.0.7:9000")
+    gate, router = driver_module.drained(how, denies=True), driver_module.drained(how)
+    for written in (here | theirs, here | {"health_status": "HEALTHY"}):
+        path.write_text(json.dumps({"resources": [{"endpoints": [{"lb_endpoints": [written]}]}]}))
+        assert await router.file.edit(router._marks("DRAINING"), version="1")
+        assert await gate.file.edit(gate._marks("DRAINING"), version="2"), "draining, but not frozen"
+        assert not await router.file.edit(router._marks("DRAINING"), version="3")
+        with pytest.raises(NodeRefused, match="is frozen"):
+            await router.file.edit(router._marks("HEALTHY"), version="4")
+        assert await gate.file.edit(gate._marks("HEALTHY"), version="5")
+        assert not await router.file.edit(router._marks("HEALTHY"), version="6")
+        assert json.loads(path.read_text())["resources"][0]["endpoints"][0]["lb_endpoints"] == [written]
+
+
 def _full(handle: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -277,13 +277,16 @@ async def test_what_is_no_list_is_not_read_as_one(answer: bytes, error: type[Nod
     ("answer", "error"),
     [
         (b"", NoAnswer),
-        (b"No such server.\n\n", NodeRefused),
+        (b"No such server.\n\nNo such server.\n\n", NodeRefused),
+        (b"Permission denied\n\n", NodeRefused),
+        (b"No such server.\n\n", NodeBroken),
+        (b"No such server.\n\n\n", NodeBroken),
         (b"\n", NodeBroken),
-        (b"\nNo such server.\n\n", NodeRefused),
+        (b"\nNo such server.\n\n", NodeBroken),
         (b"\n\n\n", NodeBroken),
         (b"done\n\n", NodeBroken),
     ],
-    ids=["nothing", "text", "one of two", "second fails", "three of two", "words"],
+    ids=["nothing", "both", "level", "text", "first fails", "one of two", "second fails", "three of two", "words"],
 )
 async def test_only_an_empty_line_for_each_order_is_success(answer: bytes, error: type[NodeError]) -> None:
     async with answering(answer) as url:
@@ -291,6 +294,36 @@ async def test_only_an_empty_line_for_each_order_is_success(answer: bytes, error
             await Runtime(way(url)).call().order("set server a/b state maint", "shutdown sessions server a/b")
     async with answering(b"\n\n") as url:
         await Runtime(way(url)).call().order("set server a/b state maint", "shutdown sessions server a/b")
+
+
+@real
+async def test_an_order_that_fails_beside_one_that_was_carried_out_is_no_refusal() -> None:
+    async with gate() as (_, it):
+        await it.runtime(f"add map {it.denied} 0xaa denied")
+        orders = (f"del map {it.denied} 0xbb", f"del map {it.denied} 0xaa")
+        with pytest.raises(NodeBroken, match="may have been carried out"):
+            await Runtime(way(it.admin)).call().order(*orders)
+        assert await Runtime(way(it.admin)).call().map(it.denied) == {}
+        with pytest.raises(NodeRefused, match="not found"):
+            await Runtime(way(it.admin)).call().order(*orders)
+
+
+async def test_after_an_order_nothing_is_called_refused() -> None:
+    async with answering(b"\n", b"Unknown map identifier.\n\n") as url:
+        call = Runtime(way(url)).call()
+        await call.order("set server a/b state maint")
+        with pytest.raises(NodeBroken, match="may have been carried out"):
+            await call.map("/m")
+
+
+@real
+async def test_draining_does_not_end_a_maintenance() -> None:
+    async with gate() as (_, it), aiohttp.ClientSession() as kept:
+        assert await ask(kept, it.raw, KEYS[0]) == 200
+        await it.runtime("set server raw/n1 state maint")
+        async with driving(driver_module, it.admin, {"server": "raw/n1", "state": "drain"}) as router:
+            assert (await router.isolate(**HOW)).answer is Answer.ACKNOWLEDGED
+            assert (await Runtime(way(it.admin)).call().server("raw", "n1")).forced
 
 
 async def test_not_reached_is_only_said_before_the_first_order() -> None:

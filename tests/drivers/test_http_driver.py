@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 
 from bot.config.inventory import read_inventory
 from bot.config.sheet import Sheet
-from bot.domain.inventory import Capability, Endpoint, Node
+from bot.domain.inventory import Avs, Capability, Endpoint, Node
 from bot.domain.target import Answer, Effect, State, prove
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused
 from bot.nodes import http as driver_module
+from bot.nodes import probe as probing
 from bot.nodes.declaration import KNOWN
 from bot.nodes.http import Http, traits
 from bot.nodes.phrases import Page, expectation, request, value, whole
+from bot.nodes.probe import Found, probe
 from bot.nodes.reach import Reach
 from tests.drivers.contract import SystemClock
 from tests.drivers.emulated.custom import OLD, OPTIONS, SECRET, CustomApi, custom
@@ -301,6 +303,73 @@ async def test_a_window_is_written_as_the_api_wants_it(times: str | None, writte
             assert mock.calls.last.request.url.raw_path.decode() == f"/audit?from={written}"
     assert (items[0].what, items[0].media_type) == ("audit", "application/octet-stream")
     assert items[0].source == f"n GET {BASE}/audit?from={written}"
+
+
+async def test_a_capture_shows_no_secret_and_owns_up_to_what_it_changes() -> None:
+    options = {
+        "capture.logs": "GET /logs?apikey=hunter2&x-hunter2&since={since}&until={until}",
+        "capture.rotated": "POST /rotate",
+    }
+    async with reached(options | {"times": "unix"}) as driver:
+        items = [item async for item in driver.capture(NOON, NOON)]
+    assert items[0].source == f"n GET {BASE}/logs?apikey&since=1772366400&until=1772366400"
+    assert [item.acts for item in items] == [False, True]
+
+
+async def probed(url: str, options: dict[str, str], *, seconds: float = 0.5) -> tuple[Found, float]:
+    endpoint = Endpoint(driver="http", url=url, timeout=timedelta(seconds=seconds), options=options)
+    node = Node(name="n", avs="x", keys=(A,), reach={Capability.RECORDER: endpoint})
+    began = time.monotonic()
+    async with Reach(drivers={"http": driver_module.connect}, secret=lambda _: SECRET, clock=SystemClock()) as reach:
+        found = await probe(reach.drive, node, Avs(name="x"), Capability.RECORDER, endpoint, clock=SystemClock())
+    return found, time.monotonic() - began
+
+
+async def test_a_probe_asks_for_nothing_that_changes_something() -> None:
+    with respx.mock(using="httpx", assert_all_called=False) as mock:
+        mock.get(f"{BASE}/logs").respond(text="x")
+        rotate = mock.post(f"{BASE}/rotate").respond(text="x")
+        found, _ = await probed(BASE, {"capture.logs": "GET /logs?apikey=hunter2", "capture.rotated": "POST /rotate"})
+    assert found.says == ("offers logs, rotated (not asked for: that changes something)",)
+    assert not rotate.called
+    assert [one.asked for one in found.exchanges] == [f"GET {BASE}/logs?apikey"]
+
+
+async def test_a_probe_of_a_recorder_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    dripping: set[asyncio.Task[None] | None] = set()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dripping.add(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"1\r\nx\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    monkeypatch.setattr(probing, "PATIENCE", 0.3)
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        one, took = await probed(url, {"capture.a": "GET /a"}, seconds=0.1)
+        assert (one.well, one.says[0], took < 0.6) == (False, "cannot be had: a: took longer than 0.3 s", True)
+        many, took = await probed(url, {f"capture.{name}": "GET /" for name in "abcdef"}, seconds=0.1)
+        assert (many.well, many.says, took < 0.9) == (False, ("took longer than 0.6 s",), True)
+    finally:
+        server.close()
+        await asyncio.gather(*filter(None, dripping))
+
+
+async def test_a_header_that_comes_back_is_not_shown() -> None:
+    async with reached(READS | {"freeze": "POST /f", "header.X-Org": "env:ORG"}) as driver:
+        with respx.mock(using="httpx") as mock:
+            mock.post(f"{BASE}/f").respond(403, json={"message": f"{SECRET} may not"})
+            with pytest.raises(NodeRefused, match=r"403 \*\*\* may not"):
+                await driver.freeze([A, B], **HOW)
 
 
 async def test_a_release_without_a_build_is_broken() -> None:

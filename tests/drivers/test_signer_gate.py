@@ -17,6 +17,8 @@ import yaml
 from bot.domain.inventory import Endpoint, Node
 from bot.domain.target import Answer, Proof, State, prove
 from bot.errors import Misconfigured, NodeBroken, NodeRefused
+from bot.nodes import envoy as envoy_module
+from bot.nodes import haproxy as haproxy_module
 from bot.nodes import signer_gate as driver_module
 from bot.nodes.way import Way
 from tests.drivers.contract import SystemClock
@@ -336,6 +338,60 @@ async def test_a_whole_signer_is_drained_at_envoy_and_counted_by_the_bytes_it_is
             await driver.freeze(KEYS, **HOW)
             assert (await proof(driver, KEYS)).state is State.VERIFIED
             assert (await proof(driver, SUSPECTS)).state is State.UNKNOWN
+
+
+@at_haproxy
+@pytest.mark.parametrize("first", ["freeze", "isolate"])
+@pytest.mark.parametrize("state", ["maint", "drain"])
+async def test_a_restore_does_not_thaw_what_haproxy_denies(first: str, state: str) -> None:
+    options = {"server": "signer/n1"}
+    async with (
+        before_haproxy() as (stub, it, _),
+        validator(it.signer, KEYS),
+        signer(it.admin, options) as driver,
+        driving(haproxy_module, it.admin, options | {"state": state}) as router,
+    ):
+        await _stopped(driver, router, first)
+        reply = await router.restore(**HOW)
+        assert (reply.answer, "signer/n1 is frozen" in reply.detail) == (Answer.REFUSED, True)
+        assert await stub.flat(KEYS)
+        assert (await proof(driver, KEYS)).state is State.VERIFIED
+        await it.runtime("set server signer/n1 state ready")
+        assert await stub.flat(KEYS), "ready by hand, and yet of weight 0"
+        assert (await driver.freeze(KEYS, **HOW)).answer is Answer.ACKNOWLEDGED
+        assert (await driver.unfreeze(KEYS, **HOW)).answer is Answer.ACKNOWLEDGED
+        assert (await driver.unfreeze(KEYS, **HOW)).answer is Answer.ALREADY
+        assert not await stub.flat(KEYS)
+        assert (await router.restore(**HOW)).answer is Answer.ALREADY
+
+
+@at_envoy
+@pytest.mark.parametrize("first", ["freeze", "isolate"])
+async def test_a_restore_does_not_thaw_what_envoy_denies(first: str) -> None:
+    async with before_envoy() as (stub, it, _):
+        options = {"file": str(it.eds), "cluster": "signer", "endpoint": f"127.0.0.1:{stub.port}"}
+        async with (
+            validator(it.signer, KEYS),
+            signer(it.admin, options | {"program": "envoy"}) as driver,
+            driving(envoy_module, it.admin, options) as router,
+        ):
+            await _stopped(driver, router, first)
+            with pytest.raises(NodeRefused, match="is frozen"):
+                await router.restore(**HOW)
+            assert await stub.flat(KEYS)
+            assert (await proof(driver, KEYS)).state is State.VERIFIED
+            assert (await driver.unfreeze(KEYS, **HOW)).answer is Answer.ACKNOWLEDGED
+            assert not await stub.flat(KEYS)
+            assert (await router.restore(**HOW)).answer is Answer.ALREADY
+
+
+async def _stopped(driver: Any, router: Any, first: str) -> None:
+    """Freeze and isolate, in either order."""
+    if first == "isolate":
+        assert (await router.isolate(**HOW)).answer is Answer.ACKNOWLEDGED
+    assert (await driver.freeze(KEYS, **HOW)).answer is Answer.ACKNOWLEDGED, "isolated is not frozen"
+    assert (await router.isolate(**HOW)).answer is Answer.ALREADY
+    assert (await driver.freeze(KEYS, **HOW)).answer is Answer.ALREADY
 
 
 @at_envoy

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +16,10 @@ from pydantic import TypeAdapter
 
 from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReached
+from bot.nodes import lookup
 from bot.nodes import wire as lines
 from bot.nodes.way import Way
-from bot.nodes.wire import Wire, node_client
+from bot.nodes.wire import TRACE, Exchange, Wire, node_client
 from tests.fakes import FrozenClock
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -242,3 +246,129 @@ async def test_another_base_is_held_to_the_networks_and_never_goes_through_a_soc
         for outside in ("http://169.254.169.254", "http://8.8.8.8", "http://u:p@127.0.0.1:1"):
             with pytest.raises(Misconfigured):
                 way.wire(outside)
+
+
+async def test_another_socket_is_not_taken_for_this_machine() -> None:
+    async with node_client() as client, node_client() as plain:
+        node = Node(name="n", avs="x", keys=("0x1",))
+        for url in ("http://127.0.0.1:1", "unix:/run/a.sock"):
+            way = Way(
+                node=node, endpoint=Endpoint(driver="x", url=url), client=client, plain=plain, clock=FrozenClock()
+            )
+            with pytest.raises(Misconfigured, match="another socket"):
+                way.wire("unix:/run/metrics.sock", token=None)
+        assert way.wire("unix:/run/a.sock").client is client, "its own socket"
+
+
+@contextlib.contextmanager
+def silent_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let names that begin with `dead` wait for servers that are silent, and all others be this machine."""
+    real, released, asked = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def look(host: str, *more: Any, **others: Any) -> Any:
+        asked.append(host)
+        if host.startswith("dead"):
+            released.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real("127.0.0.1", *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    try:
+        yield asked
+    finally:
+        released.set()
+
+
+async def test_names_that_nobody_answers_for_do_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server(answered(b"{}")) as (to, _):
+        port = httpx.URL(to.base).port
+        node = Node(name="n", avs="x", keys=("0x1",))
+
+        async def dialled(host: str) -> None:
+            endpoint = Endpoint(driver="x", url=f"tcp://{host}:{port}")
+            way = Way(node=node, endpoint=endpoint, client=to.client, clock=FrozenClock())
+            async with asyncio.timeout(0.4):
+                _, writer = await way.dial()
+                writer.close()
+
+        async def asked(host: str) -> bytes:
+            return await wire(to.client, f"http://{host}:{port}").call().content("GET", "/")
+
+        with silent_names(monkeypatch) as names:
+            dead = [asyncio.create_task(asked(f"dead{i}.example")) for i in range(40)]
+            dead += [asyncio.create_task(asked("dead0.example")) for _ in range(5)]
+            stuck = [asyncio.create_task(dialled(f"dead{i}.example")) for i in range(40)]
+            await asyncio.sleep(0.02)
+            began = asyncio.get_running_loop().time()
+            await asyncio.gather(asked("live0.example"), asked("live1.example"), dialled("live2.example"))
+            assert asyncio.get_running_loop().time() - began < 0.3
+            assert await asyncio.to_thread(lambda: True), "the loop's own threads are free"
+            outcomes = await asyncio.gather(*dead, return_exceptions=True)
+            assert {type(one) for one in outcomes} == {NotReached}
+            assert {type(one) for one in await asyncio.gather(*stuck, return_exceptions=True)} == {TimeoutError}
+            assert sum(name.startswith("dead") for name in names) == 40, "one thread a name"
+
+
+async def test_who_gives_up_on_a_name_leaves_it_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = threading.Event()
+
+    def look(host: str, *_: Any, **__: Any) -> Any:
+        began.wait(5)
+        return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))] * 2
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    impatient, patient = (asyncio.create_task(lookup.addresses("slow.example")) for _ in range(2))
+    await asyncio.sleep(0.01)
+    impatient.cancel()
+    await asyncio.gather(impatient, return_exceptions=True)
+    began.set()
+    assert await patient == ("127.0.0.1",)
+    monkeypatch.setattr(lookup, "SECONDS", 0.05)
+    began.clear()
+    with pytest.raises(OSError, match=r"slow.example could not be looked up within 0.05 s"):
+        await lookup.addresses("slow.example")
+    monkeypatch.setattr(lookup, "MOST", 1)
+    with pytest.raises(OSError, match="other names"):
+        await lookup.addresses("other.example")
+    began.set()
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[list[Exchange]]:
+    trace: list[Exchange] = []
+    token = TRACE.set(trace)
+    try:
+        yield trace
+    finally:
+        TRACE.reset(token)
+
+
+async def test_a_node_that_sends_secrets_back_does_not_get_them_shown() -> None:
+    said = "x" * 190 + " s3cret, header-secret, k3y and " + "y" * 20
+    body = json.dumps({"message": said}).encode()
+    head = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n"
+    async with server(says(head % len(body) + body)) as (to, _):
+        more = Wire(
+            **{name: getattr(to, name) for name in ("client", "node", "base", "timeout", "token")}, secrets=("k3y",)
+        )
+        with looking() as trace, pytest.raises(NodeRefused) as refused:
+            await more.call().content("GET", "/x", headers={"X-Api-Key": "Key header-secret"})
+        shown = f"{refused.value} {trace}"
+        assert "xxx ***, ***," in shown
+        assert not any(part in shown for part in ("s3cr", "header-s", "k3y"))
+    async with server(says(b"HTTP/1.1 200 s3cret\r\nContent-Length: 0\r\n\r\n")) as (to, _):
+        with looking() as trace:
+            await to.call().content("GET", "/x")
+        assert trace[0].came == "200 ***"
+    told = json.dumps({"message": "s3cret, header-secret and k3y"}).encode()
+    async with server(says(b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n" % len(told) + told)) as (to, _):
+        with pytest.raises(NodeBroken, match=r"500 \*\*\*, \*\*\* and k3y"):
+            await to.call().content("GET", "/x", headers={"Authorization": "Basic header-secret"})
+
+
+async def test_of_a_query_only_the_names_are_shown() -> None:
+    async with server(answered(b"no json")) as (to, _):
+        with looking() as trace, pytest.raises(NodeBroken) as broken:
+            await to.call().json(JSON, "GET", "/logs?apikey=hunter2&bare-hunter2&a=1&a=2", params={"since": "hunter2"})
+        assert "hunter2" not in f"{broken.value} {trace}"
+        assert trace[0].asked == f"GET {to.base}/logs?apikey&a&since"
