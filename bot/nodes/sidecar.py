@@ -24,7 +24,8 @@ TRAITS = Traits(
     needs="one counter for each key in the answer, two samples of one process, a duty due between them",
     cannot_know="signatures made with the same key by another process",
     blast_radius="the named keys and no others; isolating takes the whole node out of traffic",
-    tested="stopsign sidecar of this release",
+    tested="stopsign sidecar of this release (freeze, capture); routing and releases: the reference implementation of "
+    "our own node API in the practice fleet",
 )
 
 
@@ -250,6 +251,9 @@ def judged(state: Literal["signing", "frozen"], results: Mapping[str, _Result | 
         return Reply(answer=Answer.FAILED, detail=_about(absent, "is not held by the node"))
     if other := [key for key, one in known.items() if one.state != state]:
         return Reply(answer=Answer.FAILED, detail=_about(other, f"is still {known[other[0]].state}"))
+    if errors := [key for key, one in known.items() if one.result == "error"]:
+        why = known[errors[0]].detail[:300] or "it does not say which"
+        return Reply(answer=Answer.FAILED, detail=_about(errors, f"is {state} now, with an error: {why}"))
     if all(one.result == "unchanged" for one in known.values()):
         return Reply(answer=Answer.ALREADY, detail=f"the node says {state} before the request")
     return Reply(answer=Answer.ACKNOWLEDGED, detail=f"the node says {state}")

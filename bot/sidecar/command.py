@@ -105,6 +105,13 @@ def sidecar(
         bool,
         typer.Option("--allow-non-loopback", envvar=f"{_ENV}ALLOW_NON_LOOPBACK", help="Listen for other machines."),
     ] = False,
+    plain_http: Annotated[
+        bool,
+        typer.Option("--plain-http", envvar=f"{_ENV}PLAIN_HTTP", help="Serve other machines without TLS all the same."),
+    ] = False,
+    connections: Annotated[
+        int, typer.Option(envvar=f"{_ENV}CONNECTIONS", help="Connections that the signing port holds at once.")
+    ] = 512,
     check: Annotated[bool, typer.Option("--check", help="Only check the record in --data, and end.")] = False,
 ) -> None:
     """Stand in front of a remote signer: record every signing request, deny frozen keys. Runs until it is ended."""
@@ -119,6 +126,7 @@ def sidecar(
         token_file=token_file,
         passed=passed or [],
         allow_non_loopback=allow_non_loopback,
+        plain_http=plain_http,
         numbers={
             "rotate_mib": rotate_mib,
             "keep_mib": keep_mib,
@@ -128,6 +136,7 @@ def sidecar(
             "drain": drain,
             "duty_period": duty_period,
             "pcap_mib": pcap_mib,
+            "connections": connections,
         },
         upstream_tls=Tls(certificate=upstream_cert, key=upstream_key, authority=upstream_ca),
         listen_tls=Tls(certificate=tls_cert, key=tls_key, authority=tls_client_ca),

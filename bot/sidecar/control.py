@@ -19,11 +19,13 @@ from typing import Any, Literal
 from aiohttp import web
 
 from bot import __version__
+from bot.errors import Misconfigured
 from bot.sidecar.counts import Counts, exposition
 from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
 from bot.sidecar.options import Options, Token
 from bot.sidecar.pcap import NoCapture, Ring
+from bot.sidecar.ports import received
 from bot.sidecar.record import NotRecorded, Record, text_of
 from bot.sidecar.upstream import Upstream
 from bot.sidecar.words import now, problem, stamp
@@ -109,8 +111,13 @@ class Control:
         path = request.rel_url.path
         if (request.method, path) == ("GET", "/metrics"):
             return await self.metrics(request)
-        if not self._token.accepts(request.headers.get("Authorization")):
+        try:
+            known = self._token.accepts(request.headers.get("Authorization"))
+        except Misconfigured as error:  # the sidecar's own fault: 401 would say that the caller's token is wrong
+            return problem(503, "No token", str(error))
+        if not known:
             return problem(401, "Unauthorised", "the bearer token is missing or not known")
+        received()
         handler = self._routes.get((request.method, path))
         if handler is None:
             return problem(404, "Not here", _ELSEWHERE.get(path, ""))
@@ -317,7 +324,8 @@ class Control:
 
     async def _stream(self, request: web.BaseRequest, *, audit: bool) -> web.StreamResponse:
         since, until = _time(request, "since"), _time(request, "until") or stamp(now())
-        chunks = text_of(await self._record.parts(), since, until, audit=audit)
+        gap = self._record.gap  # before the rest: what is written meanwhile is rather told twice than not
+        chunks = text_of(await self._record.parts(), since, until, audit=audit, gap=gap)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         first = await asyncio.to_thread(_next, chunks)
         await answer.prepare(request)

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-_KEYS_AT_MOST = 20_000
+_DOUBTFUL_AT_MOST = 20_000
 _MARKS_AT_MOST = 64
 OTHER = "other"
-"""Stands for all keys beyond the first 20,000: a caller cannot fill the memory with keys of its invention."""
+"""Stands for all keys of which nobody knows whether they exist: a caller must neither fill the memory with keys of its
+invention nor crowd the real ones out."""
 
 
 @dataclass(slots=True)
@@ -38,9 +39,12 @@ class Counts:
         """Why nothing was signed; slashing protection is the signer's own, or the refusal of an equivocation here."""
         self._marks: dict[str, OrderedDict[tuple[str, int], str]] = {}
 
-    def of(self, key: str) -> KeyCount:
-        """Return the counters of a key."""
-        if key not in self.keys and len(self.keys) >= _KEYS_AT_MOST:
+    def of(self, key: str, *, real: bool, perhaps: bool = False) -> KeyCount:
+        """Return the counters of a key; once it has its own, it keeps them.
+
+        A `real` key always gets its own; one with which `perhaps` something was signed does as one of the first 20,000.
+        """
+        if key not in self.keys and not real and not (perhaps and len(self.keys) < _DOUBTFUL_AT_MOST):
             key = OTHER
         return self.keys.setdefault(key, KeyCount())
 

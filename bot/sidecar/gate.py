@@ -18,10 +18,11 @@ from aiohttp import web
 
 from bot.errors import NoAnswer, NotReached
 from bot.sidecar import duties
-from bot.sidecar.counts import Counts
+from bot.sidecar.counts import Counts, KeyCount
 from bot.sidecar.denials import Denial, Denials
 from bot.sidecar.duties import Duty
 from bot.sidecar.options import Options
+from bot.sidecar.ports import received
 from bot.sidecar.record import Entry, NotRecorded, Record
 from bot.sidecar.upstream import Told, Upstream
 from bot.sidecar.words import now, problem, spelled
@@ -38,10 +39,17 @@ _PASSED = frozenset(
 _HEADERS = ("Accept", "Authorization", "Content-Type")
 _BODY_LIMIT = 16 * 1024 * 1024
 _BODIES_LIMIT = 128 * 1024 * 1024
+_LARGE_BODIES_LIMIT = 96 * 1024 * 1024
+_SMALL_BODY = 64 * 1024
+"""Up to here a body counts as small: what large ones leave is kept for these."""
+_BODY_SECONDS = 4.0
+_TAKEN_SECONDS = 10.0
+"""How long a client has to take its answer."""
 _IN_FLIGHT_LIMIT = 2048
 _SLASHABLE = 412
 """The status with which a signer's own slashing protection refuses, and with which a frozen key is refused here."""
 Phase = Literal["recording", "sent", "answering"]
+Signed = Literal["yes", "perhaps", "no"]
 
 
 @dataclass(slots=True, eq=False)
@@ -135,28 +143,24 @@ class Gate:
     async def _sign(self, request: web.BaseRequest, path: str, key: str, kind: str) -> web.StreamResponse:
         if self._in_flight >= _IN_FLIGHT_LIMIT:
             return problem(503, "Too many requests", f"{self._in_flight} signing requests are on their way")
-        counts = self._counts.of(key)
-        counts.asked += 1
-        counts.last_asked_at = now()
-        held = 0
+        body = await self._body(request)
+        if body is None:
+            self._of(key).result("malformed")
+            return problem(413, "Too large", f"the request is larger than {_BODY_LIMIT} bytes, or too many are here")
         self._in_flight += 1
         try:
-            body = await self._body(request)
-            if body is None:
-                counts.result("malformed")
-                return problem(
-                    413, "Too large", f"the request is larger than {_BODY_LIMIT} bytes, or too many are here"
-                )
-            held = len(body)
             try:
                 duty = duties.other(body, kind) if kind else duties.eth2(body)
             except duties.Malformed as error:
-                counts.result("malformed")
+                self._of(key).result("malformed")
                 return problem(400, "Malformed request", str(error))
+            counts = self._of(key)
+            counts.asked += 1
+            counts.last_asked_at = now()
             return await self._decide(request, path + key, key, duty, body)
         finally:
             self._in_flight -= 1
-            self._bodies -= held
+            self._bodies -= len(body)
 
     async def _decide(
         self, request: web.BaseRequest, path: str, key: str, duty: Duty, body: bytes
@@ -196,7 +200,7 @@ class Gate:
                 return problem(503, "Not recorded", f"{said}; nothing was sent to the signer")
             if isinstance(error, NotRecorded):
                 entry = None
-                self._record.lose(1)
+                self._record.lose(1, messages=1)
             self._counts.unrecorded += 1
         if denial := self._denials.of(asked.key):
             self._ended(asked, entry, fields, "unsent", why="the key was frozen meanwhile")
@@ -217,7 +221,7 @@ class Gate:
         latency = {"status": told.status, "latency_ms": round(1000 * (asyncio.get_running_loop().time() - sent_at), 3)}
         denial = self._denials.of(asked.key)
         if told.signed:
-            self._count(flight)
+            self._count(flight, signed="yes")
             self._ended(asked, entry, fields, "signed", **latency, **({"withheld": True} if denial else {}))
         else:
             self._counts.denied["slashing-protection"] += told.status == _SLASHABLE
@@ -226,16 +230,21 @@ class Gate:
             return self._denied(asked, request, denial, note=False)
         return await _delivered(told, flight, request)
 
-    def _count(self, flight: Flight) -> None:
+    def _of(self, key: str, *, signed: Signed = "no") -> KeyCount:
+        """Return the counters of a key: its own, or those of all that may be invented."""
+        real = signed == "yes" or self._upstream.holds(key) is True or self._denials.of(key) is not None
+        return self._counts.of(key, real=real, perhaps=signed == "perhaps")
+
+    def _count(self, flight: Flight, *, signed: Signed = "perhaps") -> None:
         if not flight.counted:
             flight.counted = True
-            counts = self._counts.of(flight.key)
+            counts = self._of(flight.key, signed=signed)
             counts.signatures += 1
             counts.last_signed_at = now()
 
     def _ended(self, asked: _Asked, entry: Entry | None, fields: Mapping[str, Any], result: str, **more: Any) -> None:
         """Count and record how a request ended."""
-        self._counts.of(asked.key).result("withheld" if more.get("withheld") else result)
+        self._of(asked.key).result("withheld" if more.get("withheld") else result)
         if result in {"failed", "unsent"}:
             self._counts.forget(asked.key, asked.duty.mark, asked.duty.digest)
         else:
@@ -246,7 +255,7 @@ class Gate:
 
     def _denied(self, asked: _Asked, request: web.BaseRequest, denial: Denial, *, note: bool = True) -> web.Response:
         if note:
-            self._counts.of(asked.key).result("denied")
+            self._of(asked.key).result("denied")
             self._counts.denied["frozen"] += 1
             fields = asked.fields(self._options.avs, request.remote)
             reason = f"frozen for {denial.incident}"
@@ -255,7 +264,7 @@ class Gate:
         return problem(_SLASHABLE, "This key is frozen", detail, incident=denial.incident)
 
     def _equivocation(self, asked: _Asked, request: web.BaseRequest) -> web.Response:
-        self._counts.of(asked.key).result("refused")
+        self._of(asked.key).result("refused")
         self._counts.denied["slashing-protection"] += 1
         fields = asked.fields(self._options.avs, request.remote)
         reason = "another digest was asked for under the same mark"
@@ -266,11 +275,12 @@ class Gate:
         """Read the whole body, which then counts until it is let go of; None when it is too large or too slow."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._options.upstream_timeout):
+            async with asyncio.timeout(min(_BODY_SECONDS, self._options.upstream_timeout)):
                 async for chunk in request.content.iter_any():
                     body += chunk
                     self._bodies += len(chunk)
-                    if len(body) > _BODY_LIMIT or self._bodies > _BODIES_LIMIT:
+                    limit = _BODIES_LIMIT if len(body) <= _SMALL_BODY else _LARGE_BODIES_LIMIT
+                    if len(body) > _BODY_LIMIT or self._bodies > limit:
                         raise TimeoutError
         except TimeoutError:
             self._bodies -= len(body)
@@ -278,6 +288,7 @@ class Gate:
         except BaseException:
             self._bodies -= len(body)
             raise
+        received()
         return bytes(body)
 
     # ---- everything else
@@ -290,9 +301,12 @@ class Gate:
         url = self._upstream.base + path + (f"?{request.rel_url.raw_query_string}" if request.query_string else "")
         answer = web.StreamResponse()
         try:
-            async with self._upstream.session.request(
-                request.method, url, data=body or None, headers=_forwarded(request.headers), allow_redirects=False
-            ) as told:
+            async with (
+                asyncio.timeout(self._options.upstream_timeout + _TAKEN_SECONDS),
+                self._upstream.session.request(
+                    request.method, url, data=body or None, headers=_forwarded(request.headers), allow_redirects=False
+                ) as told,
+            ):
                 answer.set_status(told.status)
                 answer.content_type = told.content_type
                 answer.content_length = told.content_length
@@ -318,9 +332,15 @@ async def _delivered(told: Told, flight: Flight, request: web.BaseRequest) -> we
     if request.transport is not None:
         request.transport.set_write_buffer_limits(high=0)
     answer = web.Response(body=told.body, status=told.status, headers={"Content-Type": told.media_type})
-    with suppress(ConnectionError):  # the client has gone, and was free to
-        await answer.prepare(request)
-        await answer.write_eof()
+    try:
+        async with asyncio.timeout(_TAKEN_SECONDS):
+            await answer.prepare(request)
+            await answer.write_eof()
+    except ConnectionError:
+        pass  # the client has gone, and was free to
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
     return answer
 
 

@@ -86,7 +86,7 @@ class Scan:
             if entry["result"] in {"failed", "unsent"} and entry.get("mark"):
                 self.marks.pop(_marked(entry), None)
         if what not in FRAMING:
-            self.first_at = min(filter(None, (self.first_at, entry["at"])))
+            self.first_at = min(filter(None, (self.first_at, earliest(entry))))
             self.last_at = max(filter(None, (self.last_at, entry["at"])))
 
 
@@ -136,6 +136,18 @@ def _marked(entry: Mapping[str, Any]) -> tuple[str, tuple[str, int], str]:
     return entry["key"], (kind, number), entry["digest"]
 
 
+def earliest(entry: Mapping[str, Any]) -> str:
+    """Return the time from which on a line tells of something: a gap's is before the line itself."""
+    since = entry.get("since")
+    return since if entry["what"] == "gap" and isinstance(since, str) else str(entry["at"])
+
+
+def latest(entry: Mapping[str, Any]) -> str:
+    """Return the time up to which a line tells of something."""
+    until = entry.get("until")
+    return until if entry["what"] == "gap" and isinstance(until, str) else str(entry["at"])
+
+
 def span(path: Path) -> tuple[str, str] | None:
     """Return the earliest and latest time in a finished segment; None when it does not say."""
     with path.open("rb") as file:
@@ -168,7 +180,7 @@ def window(
                 entry = parsed(content)
                 if not entry or not _shaped(entry) or not wanted(entry):
                     continue
-                if (since is None or since <= entry["at"]) and entry["at"] < until:
+                if (since is None or since <= latest(entry)) and earliest(entry) < until:
                     gathered.append(content)
                     size += len(content)
                 if size >= _CHUNK:

@@ -1,5 +1,6 @@
 """What the command line and the environment decide, checked all at once."""
 
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -20,6 +21,7 @@ SHORTEST_TOKEN = 16
 MEBIBYTE = 1024 * 1024
 _SMALLEST_RING = 8
 """MiB: tcpdump counts the size of each of eight files in millions of bytes."""
+_NO_FILE_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,63}")
 _PASS = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9._~/-]*)")
 
@@ -64,6 +66,7 @@ class Options:
     record_timeout: float = 4.0
     drain: float = 1.0
     duty_period: float = 768.0
+    connections: int = 512
     upstream_tls: Tls = Tls()
     listen_tls: Tls = Tls()
     capture: Capture | None = None
@@ -84,6 +87,7 @@ def checked(
     token_file: Path | None,
     passed: list[str],
     allow_non_loopback: bool,
+    plain_http: bool = False,
     numbers: Mapping[str, float],
     upstream_tls: Tls,
     listen_tls: Tls,
@@ -104,6 +108,12 @@ def checked(
                 f"{name}: {host} can be reached from other machines. Listen on 127.0.0.1, or say --allow-non-loopback "
                 "and give --tls-cert, --tls-key and --tls-client-ca"
             )
+    if allow_non_loopback and not plain_http and not (listen_tls.certificate and listen_tls.key):
+        away = [name for name, (host, _) in ports.items() if not _is_loopback(host)]
+        wrong += [
+            f"{' and '.join(away)}: other machines would be served without TLS, and the token sent in clear. Give "
+            "--tls-cert, --tls-key and --tls-client-ca, or say --plain-http where a tunnel carries it"
+        ] * bool(away)
     if ports["--listen"] == ports["--control"] and ports["--listen"][1]:
         wrong.append("--listen and --control: are the same address")
     url = _upstream(upstream, wrong)
@@ -147,6 +157,7 @@ def checked(
         record_timeout=numbers["record_timeout"],
         drain=numbers["drain"],
         duty_period=numbers["duty_period"],
+        connections=int(numbers.get("connections", 512)),
         upstream_tls=upstream_tls,
         listen_tls=listen_tls,
         capture=capture,
@@ -154,7 +165,7 @@ def checked(
 
 
 class Token:
-    """The control port's bearer token, read again whenever its file changes."""
+    """The control port's bearer token, read again whenever its file changes, unless no file can be opened."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -170,6 +181,8 @@ class Token:
                 return self._token
             token = self._path.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_FILE_LEFT and self._seen:
+                return self._token
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise Misconfigured([f"--token-file: {self._path} cannot be read ({reason})"]) from None
         if told.st_mode & 0o007:
@@ -182,11 +195,8 @@ class Token:
         return token
 
     def accepts(self, header: str | None) -> bool:
-        """Tell whether an Authorization header carries the token; without a readable token nobody is let in."""
-        try:
-            wanted = f"Bearer {self.read()}"
-        except Misconfigured:
-            return False
+        """Tell whether an Authorization header carries the token; raises Misconfigured as `read` does."""
+        wanted = f"Bearer {self.read()}"
         return header is not None and hmac.compare_digest(header.encode(), wanted.encode())
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,36 @@ class Entry:
     intent: "Entry | None" = None
     seq: int | None = None
     done: "asyncio.Future[None] | None" = None
+    gap: "Gap | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Lines that are not in the record: how many, when they would have been written (RFC 3339), and why not.
+
+    `messages` of them are, or may be, of messages that were signed.
+    """
+
+    lost: int
+    messages: int
+    since: str
+    until: str
+    why: str
+
+    def and_then(self, later: "Gap") -> "Gap":
+        """Return both as one."""
+        return Gap(
+            lost=self.lost + later.lost,
+            messages=self.messages + later.messages,
+            since=min(self.since, later.since),
+            until=max(self.until, later.until),
+            why=later.why,
+        )
+
+    def told(self) -> str:
+        """Return the sentence for people."""
+        passed = f", {self.messages} of them of messages that may have been signed" if self.messages else ""
+        return f"{self.lost} lines of {self.since} to {self.until} are missing{passed}: {self.why}"
 
 
 @dataclass(slots=True, eq=False)
@@ -73,9 +103,10 @@ class Record:
         self._pending: dict[int, dict[str, Any]] = {}
         self._held: list[Entry] = []
         self._opening: dict[str, object] = {}
-        self.lost = 0
+        self._gap: Gap | None = None
+        self._gaps: Gap | None = None
         self.failing: str | None = None
-        self.damage: list[str] = []
+        self._damage: list[str] = []
         self.marks: dict[tuple[str, tuple[str, int], str], None] = {}
         self.fsyncs = 0
         self.fsync_seconds = 0.0
@@ -98,10 +129,28 @@ class Record:
         """Write a line behind the caller's back: it is in the record soon, and in order."""
         self._put(Entry(fields={"at": stamp(now()), "what": what, **fields}, durable=False, intent=intent))
 
-    def lose(self, count: int) -> None:
+    def lose(self, count: int, *, messages: int = 0) -> None:
         """Count lines that are not in the record: the next line that is will tell of them."""
+        if count <= 0:
+            return
+        at, why = stamp(now()), self.failing or "the record was not written in time"
+        gap = Gap(lost=count, messages=messages, since=at, until=at, why=why)
         with self._wake:
-            self.lost += count
+            self._gap = self._gap.and_then(gap) if self._gap else gap
+
+    @property
+    def gap(self) -> Gap | None:
+        """Return what is missing, and of which the record could not tell yet."""
+        return self._gap
+
+    @property
+    def damage(self) -> list[str]:
+        """Return what is wrong with the record, as sentences: since when it is read, and all gaps as one."""
+        with self._wake:
+            gap = self._gap
+            if self._gaps is not None:
+                gap = self._gaps.and_then(gap) if gap else self._gaps
+        return self._damage + ([gap.told()] if gap else [])
 
     async def rotate(self) -> list[dict[str, object]]:
         """Close the segment and begin another; returns the closed one's name, hash and size, or nothing if empty."""
@@ -157,7 +206,7 @@ class Record:
         found = recovered(self._folder)
         self._seq, self._prev, self._nonce = found.seq, found.prev, found.nonce
         self._pending, self._segment, self._opening = found.pending, found.segment, found.opening
-        self.damage, self.marks = found.damage, found.marks
+        self._damage, self.marks = found.damage, found.marks
         self._held += [Entry(fields=note, durable=True) for note in found.notes]
         self._held.append(_framing("started", self._about))
         self._write([])
@@ -241,8 +290,8 @@ class Record:
 
     def _formed(self, batch: list[Entry]) -> tuple[list[Entry], bytes]:
         """Number and chain the lines; a result whose intent never came into the record is left out."""
-        if self.lost:
-            batch.insert(0, _framing("gap", {"lost": self.lost}))
+        if (gap := self._gap) is not None:
+            batch.insert(0, Entry(fields={"at": stamp(now()), "what": "gap", **asdict(gap)}, durable=True, gap=gap))
         written, content = [], []
         for entry in batch:
             if entry.intent is not None and entry.intent.seq is None:
@@ -281,8 +330,16 @@ class Record:
             self._pending[fields["seq"]] = fields
         elif what == "result":
             self._pending.pop(fields["intent"], None)
-        elif what == "gap":
-            self.lose(-fields["lost"])
+        elif entry.gap is not None:
+            self._tell(entry.gap)
+
+    def _tell(self, gap: Gap) -> None:
+        """Go on after the record tells of a gap; what was lost meanwhile is the next one."""
+        with self._wake:
+            self._gaps = self._gaps.and_then(gap) if self._gaps else gap
+            if (now_at := self._gap) is not None:
+                rest, messages = now_at.lost - gap.lost, now_at.messages - gap.messages
+                self._gap = replace(now_at, lost=rest, messages=messages, since=gap.until) if rest else None
 
     def _refuse(self, batch: list[Entry], why: str) -> list[Entry]:
         """Turn intents and denials away; return the lines that are written all the same."""
@@ -297,7 +354,8 @@ class Record:
         """Tell those who wait that nothing was written, and hold over what must not be forgotten."""
         rest = [entry for entry in self._refuse(batch, reason(error)) if entry.fields["what"] != "gap"]
         self._held = rest[:_HELD_AT_MOST]
-        self.lose(len(rest) - len(self._held))
+        over = rest[_HELD_AT_MOST:]
+        self.lose(len(over), messages=sum(entry.fields["what"] == "result" for entry in over))
 
     def _low_on_disk(self) -> bool:
         try:
@@ -309,7 +367,7 @@ class Record:
         """Return the segment to write to, a new one if the old one may not be trusted; raises OSError."""
         if self._segment is not None and self._segment.unsure:
             name, why = self._segment.path.name, "the disk failed while it was written"
-            self.damage.append(f"{name}: {why}")
+            self._damage.append(f"{name}: {why}")
             self._opening["damaged"] = {"file": name, "why": why}
             os.close(self._segment.fd)
             self._segment = None
@@ -399,13 +457,22 @@ def _framing(what: str, fields: Mapping[str, object]) -> Entry:
     return Entry(fields={"at": stamp(now()), "what": what, **fields}, durable=True)
 
 
-def text_of(parts: list[tuple[Path, int]], since: str | None, until: str, *, audit: bool) -> Iterator[bytes]:
-    """Yield the signed messages of a window, or (`audit`) the decisions, as lines of the record."""
+def text_of(
+    parts: list[tuple[Path, int]], since: str | None, until: str, *, audit: bool, gap: Gap | None = None
+) -> Iterator[bytes]:
+    """Yield the signed messages of a window, or (`audit`) the decisions, as lines of the record, and what is missing.
+
+    `gap` is one of which the record could not tell yet: its line has no number, and comes last.
+    """
 
     def message(entry: Mapping[str, Any]) -> bool:
+        if entry["what"] == "gap":
+            return entry.get("messages") != 0
         return entry["what"] == "result" and entry["result"] in SIGNATURES
 
     def decision(entry: Mapping[str, Any]) -> bool:
-        return "decision" in entry
+        return entry["what"] == "gap" or "decision" in entry
 
-    return lines.window(parts, since, until, decision if audit else message)
+    yield from lines.window(parts, since, until, decision if audit else message)
+    if gap is not None and (audit or gap.messages) and (since is None or since <= gap.until) and gap.since < until:
+        yield lines.line({"at": stamp(now()), "what": "gap", **asdict(gap)})

@@ -7,14 +7,11 @@ import logging
 import os
 import secrets
 import signal
-import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from aiohttp import web
 
 from bot import __version__
 from bot.errors import Misconfigured, StopsignError
@@ -25,22 +22,20 @@ from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
 from bot.sidecar.options import Options, Token, client_context, server_context
 from bot.sidecar.pcap import Ring
+from bot.sidecar.ports import CONTROL_CONNECTIONS, RESERVE, Port, open_files, serving
 from bot.sidecar.record import Record
 from bot.sidecar.upstream import Upstream
 from bot.sidecar.words import now
 
 _LOG = logging.getLogger("bot.sidecar")
 _LIST_EVERY_SECONDS = 5.0
-_GRACE_SECONDS = 4.0
-_LINGER_SECONDS = 1.0
-"""How long the rest of a body is read that was refused."""
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT; raises StopsignError when it cannot begin."""
     # The event loop takes turns with the record's thread: at 5 ms a turn, a signature would wait for them.
     sys.setswitchinterval(0.0005)
+    open_files(options.connections)
     async with opened(options) as sidecar:
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,11 +73,16 @@ async def opened(
         record = _record(options, process, counts)
         ending.push_async_callback(asyncio.to_thread, record.close)
         upstream = Upstream(
-            options.upstream, timeout=options.upstream_timeout, context=upstream_tls, memory=options.data / "keys.json"
+            options.upstream,
+            timeout=options.upstream_timeout,
+            context=upstream_tls,
+            memory=options.data / "keys.json",
+            connections=options.connections + 1,  # one is for the list of keys
         )
         ending.push_async_callback(upstream.close)
         gate = gate_of(options, record, denials, counts, upstream)
         token = Token(options.token_file)
+        token.read()  # so that it is known when no file can be opened
         ring = None
         if options.capture is not None:
             made = Ring(options.capture, control=options.control[1], memory=options.data / "tcpdump.pid")
@@ -99,8 +99,10 @@ async def opened(
             ring=ring,
         )
         # The signing port ends first: while it drains, the control port still answers.
-        control_url = await ending.enter_async_context(listening("control", control, options.control, tls))
-        signing_url = await ending.enter_async_context(listening("signing", gate, options.listen, tls))
+        doors = Port(control, most=CONTROL_CONNECTIONS), Port(gate, most=options.connections, reserve=RESERVE)
+        doors[0].others = doors[1]
+        control_url = await ending.enter_async_context(serving("control", doors[0], options.control, tls))
+        signing_url = await ending.enter_async_context(serving("signing", doors[1], options.listen, tls))
         _LOG.info("requests are passed on to %s; %d keys are frozen", options.upstream, len(denials.keys))
         yield Sidecar(signing=signing_url, control=control_url, upstream=upstream)
 
@@ -121,29 +123,6 @@ def _record(options: Options, process: Process, counts: Counts) -> Record:
     for damage in record.damage:
         _LOG.warning("the record is damaged: %s", damage)
     return record
-
-
-@asynccontextmanager
-async def listening(
-    name: str, handler: Handler, address: tuple[str, int], tls: ssl.SSLContext | None
-) -> AsyncIterator[str]:
-    """Serve a port for the length of a block, which gets its URL; raises StopsignError when it cannot be had."""
-    server = web.Server(handler, access_log=None, logger=_LOG, lingering_time=_LINGER_SECONDS)
-    runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
-    await runner.setup()
-    host, port = address
-    try:
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise StopsignError(f"{host}:{port} cannot be listened on ({reason}): is something else there?") from None
-        port = runner.addresses[0][1]
-        url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
-        _LOG.info("the %s port is %s", name, url)
-        yield url
-    finally:
-        await runner.cleanup()
 
 
 def _lock(folder: Path) -> int:

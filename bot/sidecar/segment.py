@@ -38,7 +38,7 @@ class Segment:
         for entry in entries:
             if entry["what"] not in lines.FRAMING:
                 self.told += 1
-                self.first_at = min(filter(None, (self.first_at, entry["at"])))
+                self.first_at = min(filter(None, (self.first_at, lines.earliest(entry))))
                 self.last_at = max(filter(None, (self.last_at, entry["at"])))
 
 

@@ -35,10 +35,12 @@ class Told:
 
 
 class Upstream:
-    """The signer at `base`. Built on the event loop; `close` ends it."""
+    """The signer at `base`, over at most `connections` (0: any number). Built on the event loop; `close` ends it."""
 
-    def __init__(self, base: str, *, timeout: float, context: ssl.SSLContext, memory: Path) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=context)
+    def __init__(
+        self, base: str, *, timeout: float, context: ssl.SSLContext, memory: Path, connections: int = 0
+    ) -> None:
+        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_IDLE_SECONDS, ssl=context)
         self.base = base
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout * 0.5)
         self.session = aiohttp.ClientSession(

@@ -97,6 +97,8 @@ async def test_freeze_and_unfreeze_put_the_state_of_the_named_keys(
         ([("0xaa01", "changed", "frozen"), ("0xaa02", "not_found", None)], Answer.FAILED),
         ([("0xaa01", "changed", "frozen"), ("0xaa02", "error", "signing")], Answer.FAILED),
         ([("0xaa01", "changed", "frozen"), ("0xaa02", "error", None)], Answer.UNKNOWN),
+        ([("0xaa01", "changed", "frozen"), ("0xaa02", "error", "frozen")], Answer.FAILED),
+        ([("0xaa01", "unchanged", "frozen"), ("0xaa02", "error", "frozen")], Answer.FAILED),
         ([("0xaa01", "changed", "frozen")], Answer.UNKNOWN),
         ([], Answer.UNKNOWN),
     ],
@@ -105,6 +107,16 @@ async def test_the_worst_key_is_the_answer(client: httpx.AsyncClient, rows: list
     with respx.mock(using="httpx") as mock:
         mock.put(f"{BASE}/stopsign/v1/signing").respond(json=results(*rows))
         assert (await driver(client).freeze(["0xaa01", "0xaa02"], incident="i", request="r")).answer is answer
+
+
+async def test_a_freeze_that_does_not_last_is_failed_and_says_why(client: httpx.AsyncClient) -> None:
+    told = results((KEY, "error", "frozen"))
+    told["results"][0]["detail"] = "denied now, but not after a restart"
+    with respx.mock(using="httpx") as mock:
+        mock.put(f"{BASE}/stopsign/v1/signing").respond(json=told)
+        reply = await driver(client).freeze([KEY], incident="i", request="r")
+    assert reply.answer is Answer.FAILED
+    assert reply.detail == "key 0xaa01 is frozen now, with an error: denied now, but not after a restart"
 
 
 @pytest.mark.parametrize("body", [{}, [], {"results": [{"key": KEY, "result": "maybe", "state": "frozen"}]}, None])

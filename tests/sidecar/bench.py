@@ -144,7 +144,7 @@ def write_token(folder: Path) -> Path:
 def options(folder: Path, upstream: str, **more: Any) -> Options:
     """Return options for a sidecar on free ports."""
     numbers = {"rotate_mib": 64.0, "keep_mib": 1024.0, "min_free_mib": 1.0, "upstream_timeout": 5.0}
-    numbers |= {"record_timeout": 4.0, "drain": 0.5, "duty_period": 0.1}
+    numbers |= {"record_timeout": 4.0, "drain": 0.5, "duty_period": 0.1, "connections": 512}
     chosen: dict[str, Any] = {
         "upstream": upstream,
         "listen": "127.0.0.1:0",

@@ -1,6 +1,7 @@
 """The control port keeps to docs/node-api.yaml, and the bot's own driver works with it unchanged."""
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -97,7 +98,26 @@ async def test_the_token_is_read_again_when_its_file_changes(it: Place) -> None:
     headers = {"Authorization": "Bearer another-token-of-the-tests"}
     assert (await it.call("GET", f"{V1}/node", headers=headers)).status_code == 200
     path.unlink()
-    assert (await it.call("GET", f"{V1}/node", headers=headers)).status_code == 401
+    told = await it.call("GET", f"{V1}/node", headers=headers)
+    assert told.status_code == 503, "401 would say that the caller's token is wrong"
+    assert "cannot be read" in told.text
+
+
+async def test_a_token_that_cannot_be_opened_for_want_of_files_is_the_last_known(
+    it: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (it.data.parent / "token").write_text("another-token-of-the-tests")
+    real = Path.read_text
+
+    def none_left(self: Path, *args: Any, **more: Any) -> str:
+        if self.name == "token":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(Path, "read_text", none_left)
+    assert (await it.put("frozen", A)).status_code == 200
+    monkeypatch.undo()
+    assert (await it.put("frozen", A)).status_code == 401
 
 
 GOOD: dict[str, Any] = {"state": "frozen", "keys": [A], "incident": "i", "request": "r"}
@@ -196,6 +216,9 @@ async def test_a_freeze_that_cannot_be_written_holds_and_says_so(it: Place, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(denials_module, "_replace", fails)
+    async with it.driver() as driver:
+        reply = await driver.freeze([A], incident="inc-7", request="r0")
+        assert (reply.answer, "not after a restart" in reply.detail) == (Answer.FAILED, True)
     told = await it.put("frozen", A)
     assert results(told) == [(A, "error", "frozen")]
     assert "not after a restart" in told.json()["results"][0]["detail"]

@@ -8,9 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.sidecar import counts
 from bot.sidecar.record import Record
+from bot.sidecar.segment import Segment
 from bot.sidecar.upstream import Upstream
+from bot.sidecar.words import now, stamp
 from tests.sidecar.bench import KEYS, Place, attestation, place, root_of
+from tests.sidecar.test_control import conforms
 
 A, B = KEYS[:2]
 
@@ -238,6 +242,97 @@ async def test_a_disk_that_does_not_answer_in_time_lets_nothing_through(
         assert it.signer.asked == 0
         monkeypatch.undo()
         assert await it.lines("messages") == []
+
+
+# ---- what cannot be recorded, and who asks for keys that do not exist
+
+
+async def test_what_was_signed_without_a_record_is_named_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with place(tmp_path, when_full="pass") as it:
+
+        async def damage() -> list[str]:
+            return list((await it.call("GET", "/stopsign/v1/node")).json()["damage"])
+
+        assert (await it.sign(A, attestation(1))).status == 200
+        assert [one["target"] for one in await it.lines("messages")] == [1], "its result is written"
+        assert await damage() == []
+        with monkeypatch.context() as broken:
+            broken.setattr(Segment, "append", full)
+            begun = stamp(now())
+            assert [(await it.sign(A, attestation(n))).status for n in range(2, 6)] == [200] * 4
+            for which in ("messages", "audit"):
+                (*_, gap) = await it.lines(which)
+                wanted = {"what": "gap", "lost": 4, "messages": 4, "why": "the disk is full"}
+                assert wanted.items() <= conforms(gap, "Gap").items(), "told while the disk is still full"
+                assert "seq" not in gap
+            assert "4 lines" in (await damage())[0]
+        ended = stamp(now())
+        assert (await it.sign(A, attestation(8))).status == 200
+        for which in ("messages", "audit"):
+            told = await it.lines(which)
+            assert [one.get("target") for one in told] == [1, None, 8]
+            assert begun <= conforms(told[1], "Gap")["since"] <= told[1]["until"] <= ended
+            assert told[1]["seq"]
+            assert told[1] in await it.lines(which, since=begun, until=ended), "a capture of just that time"
+            assert [one.get("what") for one in await it.lines(which, until=begun)] != ["gap"]
+            assert not any(one["what"] == "gap" for one in await it.lines(which, since=stamp(now())))
+        assert len(await damage()) == 1
+        await it.call("POST", "/stopsign/v1/logs/rotate")
+        assert "gap" in {one["what"] for one in await it.lines("messages", since=begun, until=ended)}
+
+
+async def test_lost_denials_are_a_gap_of_the_decisions_only(it: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    await it.put("frozen", A)
+    with monkeypatch.context() as broken:
+        broken.setattr(Segment, "append", full)
+        assert (await it.sign(A, attestation(2))).status == 412
+        assert [one["what"] for one in await it.lines("audit")] == ["gap"]
+        assert await it.lines("messages") == []
+    assert (await it.sign(B, attestation(3))).status == 200
+    assert [one["what"] for one in await it.lines("audit")] == ["gap", "intent"]
+    assert [one["what"] for one in await it.lines("messages")] == ["result"]
+
+
+async def test_invented_keys_crowd_no_real_key_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "_DOUBTFUL_AT_MOST", 3)
+    async with place(tmp_path, upstream_timeout=0.3) as it:
+
+        async def invented(number: int, body: bytes) -> int:
+            async with it.session.post(f"{it.signing}/api/v1/eth1/sign/0x{number:08x}", data=body) as told:
+                return told.status
+
+        assert {await invented(n, b"no") for n in range(10)} == {400}
+        assert {await invented(n, b"{}") for n in range(10)} == {404}
+        it.signer.late = 1
+        for key in range(10):
+            assert (await it.sign(f"0x{key:096x}", attestation(1))).status in {404, 504}
+        it.signer.late = 0
+        assert (await it.sign(A, attestation(1))).status == 200
+        assert (await it.key(A))["counter"] == 1
+        text = (await it.call("GET", "/metrics", headers={})).text
+        named = [line for line in text.splitlines() if line.startswith("avs_signatures_total")]
+        assert len(named) <= 4
+        assert any('key="other"' in line for line in named)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+async def test_a_key_that_no_list_names_is_counted_once_it_signs(tmp_path: Path, signed: bool) -> None:
+    counted = counts.Counts()
+    for number in range(counts._DOUBTFUL_AT_MOST + 5):
+        counted.of(f"0x{number:04x}", real=False, perhaps=True).signatures += 1
+    counted.of(A, real=signed, perhaps=True).signatures += 1
+    assert (A in counted.keys) is signed
+    assert counted.of(A, real=False).signatures == (1 if signed else 6)
+    assert counted.of(B, real=True).signatures == 0
+    assert B in counted.keys
 
 
 # ---- equivocation

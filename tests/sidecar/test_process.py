@@ -202,6 +202,13 @@ def words(folder: Path, *more: str) -> list[str]:
     [
         (["--listen", "0.0.0.0:9001"], 2, "can be reached from other machines"),
         (["--control", "10.0.0.1:9001"], 2, "can be reached from other machines"),
+        (
+            ["--listen", "0.0.0.0:9001", "--allow-non-loopback"],
+            2,
+            "--listen: other machines would be served without TLS",
+        ),
+        (["--control", "10.0.0.1:9001", "--allow-non-loopback"], 2, "or say --plain-http"),
+        (["--connections", "0"], 2, "must be greater than 0"),
         (["--control", "127.0.0.1:9001"], 2, "are the same address"),
         (["--listen", "example.org:1"], 2, "write an IP address and a port"),
         (["--upstream", "ftp://x"], 2, "must be a plain URL"),
