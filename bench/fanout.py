@@ -29,14 +29,18 @@ class _Clock:
 
 
 async def measure() -> dict[str, float]:
-    """Return seconds for freeze and read-back of 1,000 targets: `bare`, `ours`, and `dead`: 100 never answer."""
+    """Return seconds for freeze and read-back of 1,000 targets: `ours`, and `dead` where 100 never answer.
+
+    `bare` sends the same requests; `kept` uses connections again, which ours must not (docs/decisions/0009).
+    """
     port = servers.free_port()
-    found: dict[str, list[float]] = {"bare": [], "ours": [], "dead": []}
+    found: dict[str, list[float]] = {"bare": [], "kept": [], "ours": [], "dead": []}
     url = f"http://127.0.0.1:{port}"
     with _silent() as dead, servers.process((sys.executable, "-m", "bench.nodes", str(port)), f"{url}/", {}):
         urls = [f"http://127.0.0.1:{dead}" if n % (TARGETS // DEAD) == 0 else url for n in range(TARGETS)]
         for _ in range(ROUNDS):
-            found["bare"].append(await _timed(lambda: _bare(url)))
+            found["bare"].append(await _timed(lambda: _bare(url, close=True)))
+            found["kept"].append(await _timed(lambda: _bare(url, close=False)))
             found["ours"].append(await _timed(lambda: _ours([url] * TARGETS)))
             found["dead"].append(await _timed(lambda: _ours(urls)))
     return {name: min(times) for name, times in found.items()}
@@ -57,8 +61,9 @@ def _silent() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-async def _bare(url: str) -> None:
-    connector = aiohttp.TCPConnector(limit=0)
+async def _bare(url: str, *, close: bool) -> None:
+    """Send the same requests with aiohttp alone; `close`: each on a connection of its own, as ours are."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=close)
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def one() -> None:

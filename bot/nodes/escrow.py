@@ -1,16 +1,74 @@
 """The escrow of a signer whose freeze destroys: keystores, passwords, and the slashing protection to come back with.
 
-A folder with `<key>.json` (keystore), `<key>.txt` (its password) and `<key>.protection.json` (EIP-3076) for each key.
-The last is written here, durably and before anything else, when a node gives it out: it may be the only copy there is.
+A folder with `<key>.json` (keystore), `<key>.txt` (its password), `<key>.protection.json` (EIP-3076, written here: it
+may be the only copy there is) and `<key>.freeze.json`, the record of the last freeze. Old protection is worse than
+none: whoever comes back with it signs again what was signed since, and is slashed. So a key is imported only when its
+record says `kept`, of the incident that asks. It says so from the end of a freeze that stored the protection of the
+key's last DELETE until an import begins; before the first DELETE, and before an import, it is durably set to not kept.
+Killed at any moment, the process leaves a record that refuses too much, never too little:
+
+    before a DELETE            {incident, deleted: false, kept: false}  refused; a repeat asks for the protection again
+    the node said deleted      {incident, deleted: true, kept: false}   refused, likewise
+    protection stored, gone    {incident, deleted: true, kept: true}    may come back, once, in this incident
+    before an import           {incident, deleted: true, kept: false}   refused unless the node lists the key again
+    imported                   {incident, deleted: false, kept: false}  the next freeze needs its own protection
+
+A repeat to which the node says that the key was gone, and gives nothing out, puts the record back as it was. Where a
+record cannot be written it is removed; where not even that can be done, the incident in it still tells it from others.
 """
 
+import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from bot.domain.target import short
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_ONE_AT_A_TIME: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+"""A write that hangs must not end after a later one began."""
+
+
+async def apart(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `call` returns, from a thread of its own: neither a busy pool nor a disk that hangs holds it up."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call(*args, **kwargs)
+        except Exception as caught:  # noqa: BLE001 - it is raised where it is awaited
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the last freeze of a key came to: `deleted` if the node said so, `kept` if it may be imported."""
+
+    incident: str
+    deleted: bool = False
+    kept: bool = False
 
 
 class Escrow:
@@ -18,32 +76,66 @@ class Escrow:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = _ONE_AT_A_TIME[folder]
 
-    def keep(self, document: bytes, keys: Sequence[str]) -> None:
+    def records(self, keys: Sequence[str]) -> dict[str, Record]:
+        """Return the records of `keys` that are there and can be read."""
+        found = {}
+        for key in keys:
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                told = json.loads(self._record(key).read_bytes())
+                record = Record(**told)
+                if (type(record.incident), type(record.deleted), type(record.kept)) == (str, bool, bool):
+                    found[key] = record
+        return found
+
+    def write(self, records: Mapping[str, Record | None]) -> None:
+        """Set records durably, or remove them; one that cannot be written is removed. Raises OSError at the end."""
+        failed: OSError | None = None
+        with self._lock:
+            for key, record in records.items():
+                try:
+                    if record is not None:
+                        _written(self._record(key), json.dumps(asdict(record)).encode())
+                    else:
+                        self._record(key).unlink(missing_ok=True)
+                        _synced(self._folder)
+                except OSError as error:
+                    failed = error
+                    with contextlib.suppress(OSError):
+                        self._record(key).unlink()
+        if failed is not None:
+            raise failed
+
+    def keep(self, document: bytes, keys: Sequence[str]) -> frozenset[str]:
         """Add what an interchange document says of each of `keys` to what is stored of it; nothing is ever lowered.
 
-        Raises OSError or ValueError when it cannot be stored, is no interchange document, or of another chain.
+        Returns the keys that it speaks of. Raises OSError or ValueError when it cannot be stored, is no interchange
+        document, or of another chain; then none of them counts as stored.
         """
         tree = _interchange(document)
-        for entry in tree["data"]:
-            key = entry["pubkey"].lower()
-            if key in keys:
-                path = self._folder / f"{key}.protection.json"
-                stored = (
-                    _interchange(path.read_bytes()) if path.exists() else {"metadata": tree["metadata"], "data": []}
-                )
-                if stored["metadata"] != tree["metadata"]:
-                    raise ValueError(f"what is stored for key {short(key)} is of another chain")
-                joined = _joined(key, [*stored["data"], entry])
-                _written(path, json.dumps({"metadata": tree["metadata"], "data": [joined]}).encode())
+        stored = set()
+        with self._lock:
+            for entry in tree["data"]:
+                key = entry["pubkey"].lower()
+                if key in keys:
+                    self._add(key, tree["metadata"], entry)
+                    stored.add(key)
+        return frozenset(stored)
 
     def protection(self, keys: Sequence[str]) -> bytes:
-        """Return one interchange document for `keys`; raises ValueError, a sentence, when a key has none."""
+        """Return one interchange document for `keys`; raises ValueError, a sentence, when a key has none to come back.
+
+        That of a key whose record does not say `kept` is not given out: more may have been signed since.
+        """
         try:
             trees = [_interchange((self._folder / f"{key}.protection.json").read_bytes()) for key in keys]
         except OSError as error:
             raise ValueError(f"the escrow lacks {Path(str(error.filename)).name}") from error
+        records = self.records(keys)
         for key, tree in zip(keys, trees, strict=True):
+            if not ((record := records.get(key)) and record.kept):
+                raise ValueError(why_not(key, record, record.incident if record else ""))
             if [entry["pubkey"].lower() for entry in tree["data"]] != [key]:
                 raise ValueError(f"the slashing protection kept for key {short(key)} is of another key")
             if tree["metadata"] != trees[0]["metadata"]:
@@ -60,6 +152,29 @@ class Escrow:
         except OSError as error:
             raise ValueError(f"the escrow lacks {Path(str(error.filename)).name}") from error
         return {"keystores": keystores, "passwords": passwords, "slashing_protection": protection.decode()}
+
+    def _record(self, key: str) -> Path:
+        return self._folder / f"{key}.freeze.json"
+
+    def _add(self, key: str, metadata: Any, entry: Any) -> None:
+        path = self._folder / f"{key}.protection.json"
+        stored = _interchange(path.read_bytes()) if path.exists() else {"metadata": metadata, "data": []}
+        if stored["metadata"] != metadata:
+            raise ValueError(f"what is stored for key {short(key)} is of another chain")
+        joined = _joined(key, [*stored["data"], entry])
+        _written(path, json.dumps({"metadata": metadata, "data": [joined]}).encode())
+
+
+def why_not(key: str, record: Record | None, incident: str) -> str:
+    """Return why a key must not be imported in an incident, and what is to be done, for people."""
+    by_hand = "import it by hand, with slashing protection exported from where it signed last"
+    if record is None:
+        return f"the escrow has no record that key {short(key)} was deleted here: {by_hand}"
+    if not record.kept:
+        return f"no slashing protection of the last delete of key {short(key)} is kept: {by_hand}"
+    if record.incident != incident:
+        return f"what is kept for key {short(key)} is of incident {record.incident}: thaw it there, or {by_hand}"
+    return f"the last freeze of key {short(key)} could not be noted in the escrow: {by_hand}"
 
 
 _LISTS = {"signed_blocks": ("slot",), "signed_attestations": ("source_epoch", "target_epoch")}
@@ -95,8 +210,12 @@ def _written(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _synced(path.parent)
+
+
+def _synced(folder: Path) -> None:
+    directory = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(directory)
     finally:
-        os.close(folder)
+        os.close(directory)

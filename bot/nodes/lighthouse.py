@@ -72,7 +72,8 @@ def connect(way: Way) -> "Lighthouse":
 
     Options:
         metrics: base URL of /metrics, which the client serves on a port of its own (5064); it gets no token
-        counters: names of the counters that rise with each signature, by commas (default `COUNTERS`)
+        counters: names of the counters that rise with each signature, by commas (default `COUNTERS`); unless each of
+            them is there, none counts
         key_label: their label that holds the key, if there is one (default `pubkey`)
     """
     options = way.options("metrics", "counters", "key_label")

@@ -28,11 +28,13 @@ class Counters:
         return self.total + (counted or 0) if whole else None
 
 
-def read_counters(text: bytes, names: Sequence[str], key_label: str) -> Counters:
+def read_counters(text: bytes, names: Sequence[str], key_label: str, needed: Sequence[str] | None = None) -> Counters:
     """Return the sums of the counters `names`, by key where they carry `key_label`; empty if the text is not readable.
 
-    Only lines of those names are parsed, so a large page costs little.
+    Unless each of those `needed` is there (default: all of them), nothing is counted: the one that is missing, or was
+    renamed, may be the one that rises. Only lines of those names are parsed, so a large page costs little.
     """
+    found: set[str] = set()
     wanted = tuple(name.encode() for name in (*names, _STARTED))
     lines = [line for line in text.splitlines() if line.startswith(wanted)]
     by_key: dict[str, int] = {}
@@ -41,6 +43,7 @@ def read_counters(text: bytes, names: Sequence[str], key_label: str) -> Counters
     try:
         for family in text_string_to_metric_families(b"\n".join(lines).decode() + "\n"):
             for sample in family.samples:
+                found.add(sample.name)
                 if sample.name == _STARTED:
                     instance = repr(float(sample.value))
                 elif sample.name in names and key_label in sample.labels:
@@ -50,4 +53,6 @@ def read_counters(text: bytes, names: Sequence[str], key_label: str) -> Counters
                     total = (total or 0) + int(sample.value)
     except (ValueError, OverflowError):
         return Counters()
+    if not found.issuperset(names if needed is None else needed):
+        return Counters(instance=instance)
     return Counters(by_key=by_key, total=total, instance=instance)

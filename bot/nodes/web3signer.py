@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability
-from bot.domain.target import Effect, KeyReading, Reply, Sample
+from bot.domain.target import Effect, Reply, Sample
 from bot.errors import NodeError, NodeRefused
 from bot.nodes.keymanager import Keymanager, _Listed
 from bot.nodes.prometheus_text import Counters, read_counters
@@ -59,7 +59,8 @@ def connect(way: Way) -> "Web3signer":
 
     Options:
         metrics: base URL of /metrics, which Web3Signer serves on a port of its own (9001)
-        counters: names of the counters that rise with each signature, by commas, instead of those of `signatures`
+        counters: names of the counters that rise with each signature, by commas, instead of those of `signatures`;
+            unless each of them is there, none counts
         escrow: folder of `bot/nodes/escrow.py`; without it a freeze is undone by hand
     """
     options = way.options("metrics", "counters", "escrow")
@@ -84,10 +85,7 @@ class Web3signer(Keymanager):
         except NodeRefused as refusal:
             raise _explained(refusal) from refusal
         whole = listed.keys <= {key.lower() for key in asked}
-        readings = {
-            key: KeyReading(signing=key.lower() in listed.keys, counter=counters.of(key, whole=whole)) for key in asked
-        }
-        return Sample(at=self._clock.now(), instance=counters.instance, keys=readings)
+        return await self._sampled(asked, listed, counters, whole=whole)
 
     async def _listed(self, call: Call) -> _Listed:
         """Return the keys of both lists, none as remote: `readonly` means here that a key cannot be deleted."""
@@ -110,7 +108,9 @@ def signatures(text: bytes) -> Counters:
     With slashing protection each signature is counted as permitted. That counter stays 0 without it; then it is the
     requests less those that were denied. The metrics have ended in `_total` since OpenMetrics was adopted, before not.
     """
-    permitted, requested, denied = (read_counters(text, names, "") for names in (PERMITTED, REQUESTED, DENIED))
+    permitted, requested, denied = (
+        read_counters(text, names, "", needed=()) for names in (PERMITTED, REQUESTED, DENIED)
+    )
     total = permitted.total
     if not total:
         total = None if requested.total is None else requested.total - (denied.total or 0)

@@ -113,7 +113,14 @@ async def test_a_client_that_never_signed_has_no_counter_and_so_no_proof() -> No
         assert (await proof(driver, A)).state is State.UNKNOWN
 
 
-@pytest.mark.parametrize(("option", "value"), [("metrics", "http://127.0.0.1:9"), ("counters", "vc_no_such_total")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("metrics", "http://127.0.0.1:9"),
+        ("counters", "vc_no_such_total"),
+        ("counters", "vc_signing_times_seconds_count,vc_no_such_total"),
+    ],
+)
 async def test_without_the_counter_there_is_no_proof(option: str, value: str) -> None:
     async with lighthouse((A,)) as it, reached(it.url, (A,), **(it.options | {option: value})) as driver:
         await driver.freeze([A], **HOW)

@@ -134,6 +134,26 @@ async def test_it_signs_again_after_an_import_from_the_escrow(tmp_path: Path) ->
         assert (await proof(driver, A)).state is State.FAILED
 
 
+@pytest.mark.parametrize("slashing_protection", [True, False])
+async def test_a_signer_that_never_held_the_key_is_failed_and_proves_nothing(slashing_protection: bool) -> None:
+    async with web3signer((A,), slashing_protection=slashing_protection) as it, driving(it, (B,)) as driver:
+        it.loaded.clear()
+        reply = await driver.freeze([B], incident="inc-7", request="r1")
+        assert (reply.answer, "does not hold the key" in reply.detail) == (Answer.FAILED, True)
+        assert (await proof(driver, B)).state is State.UNKNOWN
+
+
+async def test_a_key_that_is_not_listed_counts_as_stopped_only_where_the_escrow_says_it_was_deleted(
+    tmp_path: Path,
+) -> None:
+    async with web3signer((A,)) as it:
+        async with driving(it, (A,), escrow=str(tmp_path)) as driver:
+            await driver.freeze([A], incident="inc-7", request="r1")
+        for folder, keys in ((tmp_path, [A]), (tmp_path / "other", [])):
+            async with driving(it, (A,), escrow=str(folder)) as driver:
+                assert list((await driver.sample([A])).keys) == keys
+
+
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
     return trustme.CA()
@@ -205,6 +225,15 @@ async def test_a_signer_that_is_not_who_it_should_be_is_told_nothing(ca: trustme
 def test_what_counts_as_a_signature(lines: list[str], total: int | None) -> None:
     found = signatures("\n".join([*lines, "process_start_time_seconds 7"]).encode())
     assert (found.total, found.instance) == (total, "7.0")
+
+
+@pytest.mark.parametrize(
+    ("counters", "there"),
+    [("signing_bls_signing_duration_count", True), ("signing_bls_signing_duration_count,signing_gone_total", False)],
+)
+async def test_a_named_counter_that_is_missing_is_none(counters: str, there: bool) -> None:
+    async with web3signer((A,)) as it, driving(it, (A,), counters=counters) as driver:
+        assert ((await driver.sample([A])).keys[A].counter is not None) is there
 
 
 async def test_other_counters_may_be_named(tmp_path: Path) -> None:

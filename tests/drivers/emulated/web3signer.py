@@ -1,8 +1,9 @@
 """An imitation of Web3Signer 26.4 in eth2 mode, with a validator client that asks it to sign for every key.
 
-From its source: DELETE answers `not_active` with slashing protection for a key that it knew, and `error` for a
-read-only one; a request for a key that is gone gets 404, and its timer of requests counts it all the same; counters of
-signatures rise only with slashing protection; counters end in `_total`; /metrics is on a port of its own.
+From its source: DELETE answers `not_active` with slashing protection for a key that it knew, `not_found` when it never
+did or runs without slashing protection, and `error` for a read-only one; a request for a key that is gone gets 404, and
+its timer of requests counts it all the same; counters of signatures rise only with slashing protection; counters end in
+`_total`; /metrics is on a port of its own.
 """
 
 import contextlib
@@ -100,7 +101,7 @@ class Web3signerImitation:
         self.deletes += 1
         keys = (await request.json())["pubkeys"]
         told = [self._deleted(key) for key in keys]
-        known = [key for key in keys if key in self.levels]
+        known = [key for key in keys if key in self.levels and self.slashing_protection]
         data = [
             {"pubkey": key, "signed_blocks": [{"slot": str(self.levels[key])}], "signed_attestations": []}
             for key in known
@@ -110,7 +111,8 @@ class Web3signerImitation:
 
     def _deleted(self, key: str) -> dict[str, str]:
         if key not in self.loaded:
-            return {"status": "not_active" if key in self.levels else "not_found", "message": ""}
+            known = key in self.levels and self.slashing_protection
+            return {"status": "not_active" if known else "not_found", "message": ""}
         if key in self.readonly:
             return {"status": "error", "message": f"Unable to delete readonly key: {key}"}
         if self.mode is Mode.HALF and key not in self.keys[: (len(self.keys) + 1) // 2]:
