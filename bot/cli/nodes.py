@@ -98,9 +98,11 @@ async def _fill(stopsign: App, node: Node, capability: Capability, row: dict[str
 
 
 def signing(sample: Sample, node: Node) -> str:
-    """Return one word for a node's keys; a key that is not there is stopped."""
-    states = {bool((reading := sample.keys.get(key)) and reading.signing) for key in node.keys}
-    return "unknown" if not states else "partly" if len(states) > 1 else "signing" if states.pop() else "stopped"
+    """Return one word for a node's keys; of a key that is not in the sample nothing is known."""
+    if not node.keys or any(key not in sample.keys for key in node.keys):
+        return "unknown"
+    states = {sample.keys[key].signing for key in node.keys}
+    return "partly" if len(states) > 1 else "signing" if states.pop() else "stopped"
 
 
 def _counted(sample: Sample, node: Node) -> str:

@@ -20,8 +20,8 @@ there are several sources. This page is made of what the drivers themselves decl
 
 **Tier.** `real`: proven against the program named under *tested with*, in this project's own tests. `emulated`: written
 from its documentation and proven against an imitation, or against a real program's API without the program. What is
-`emulated` is **never automatic**: one person's word is asked for each time, whatever the playbook says. A capture only reads,
-and is automatic always.
+`emulated` is **never automatic**: one person's word is asked for each time, whatever the playbook says. A capture only
+reads, and is automatic always.
 
 **Repeats.** `set_state`: a repeat sets the same state again, so that a watch may ask again by itself. `keyed`: a repeat
 under the same key does nothing. `at_most_once`: a repeat acts again, and is never sent by the bot alone.
