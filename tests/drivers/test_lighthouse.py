@@ -25,8 +25,9 @@ HOW = {"incident": "inc-7", "request": "r1"}
 
 
 @asynccontextmanager
-async def reached(url: str, keys: tuple[str, ...], **options: str) -> AsyncIterator[Lighthouse]:
-    endpoint = Endpoint(driver="lighthouse", url=url, token="file:/t", timeout=timedelta(seconds=0.5), options=options)
+async def reached(url: str, keys: tuple[str, ...], seconds: str = "0.5", **options: str) -> AsyncIterator[Lighthouse]:
+    limit = timedelta(seconds=float(seconds))
+    endpoint = Endpoint(driver="lighthouse", url=url, token="file:/t", timeout=limit, options=options)
     node = Node(name="n", avs="x", keys=keys, reach={Capability.SIGNER: endpoint})
     drivers = {"lighthouse": driver_module.connect}
     async with Reach(drivers=drivers, secret=lambda _: TOKEN, clock=SystemClock()) as reach:
@@ -150,8 +151,8 @@ async def test_a_list_that_hangs_does_not_cost_the_freeze() -> None:
 
 async def test_what_answers_late_was_asked_for_in_time() -> None:
     async with lighthouse((A, B)) as it:
-        slow = crooked(Character.SLOW, "127.0.0.1", httpx.URL(it.url).port or 0)
-        async with slow as port, reached(f"http://127.0.0.1:{port}", (A, B)) as driver:
+        slow = crooked(Character.SLOW, "127.0.0.1", httpx.URL(it.url).port or 0, delay=5.0)
+        async with slow as port, reached(f"http://127.0.0.1:{port}", (A, B), "2.0") as driver:
             with pytest.raises(NoAnswer):
                 await driver.freeze([A, B], **HOW)
         assert it.enabled == {A: False, B: False}
