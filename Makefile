@@ -22,11 +22,10 @@ help:
 demo: .venv
 	$(BIN)/stopsign demo
 
-# Most tests wait for something, so three processes share two cores. What fails there, where half a second can be late, is
-# tried once more and named in the summary. What the tests made the bot send to Slack is judged last.
+# Most tests wait for something, so three processes share two cores. What they made the bot send to Slack is judged last.
 test: .venv
 	@rm -rf .sent && mkdir .sent
-	SENT_TO_SLACK=$(CURDIR)/.sent $(BIN)/pytest --numprocesses 3 --dist loadfile --reruns 1 --reruns-delay 3 -rR --ignore tests/conformance
+	SENT_TO_SLACK=$(CURDIR)/.sent $(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/conformance
 	SENT_TO_SLACK=$(CURDIR)/.sent $(BIN)/pytest tests/conformance
 	@rm -rf .sent
 

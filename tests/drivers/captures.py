@@ -16,7 +16,7 @@ from bot.errors import NodeError
 from bot.nodes.way import Way
 from bot.nodes.wire import node_client
 from bot.ports import Recorder
-from tests.drivers.contract import Character, Subject, SystemClock
+from tests.drivers.contract import Character, Subject, SystemClock, patience
 from tests.drivers.crooked import crooked
 
 KEYS = ("0x" + "aa" * 48, "0x" + "bb" * 48)
@@ -160,4 +160,6 @@ async def behind(
             parts = urlsplit(url)
             port = await stack.enter_async_context(crooked(character, str(parts.hostname), parts.port or 0))
             front = f"http://127.0.0.1:{port}"
-        yield Read(await stack.enter_async_context(pointed(module, front + path, options, labels=labels)))
+        seconds = patience(character).total_seconds()
+        way = pointed(module, front + path, options, labels=labels, timeout=seconds)
+        yield Read(await stack.enter_async_context(way))

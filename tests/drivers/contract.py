@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -24,6 +24,11 @@ class Character(StrEnum):
     HALF = "half"  # does it for half of the keys, or half of the way
     UNAUTHORISED = "unauthorised"  # answers 401 or 403, and does nothing
     DOWN = "down"  # nothing listens
+
+
+def patience(character: Character) -> timedelta:
+    """Return an endpoint's timeout: short where it must run out, long where a busy machine must not make it."""
+    return timedelta(seconds=0.5 if character in {Character.SILENT, Character.SLOW} else 5.0)
 
 
 class Subject(Protocol):

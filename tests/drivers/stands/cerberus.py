@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -14,7 +13,7 @@ from bot.nodes.cerberus import Cerberus
 from bot.nodes.way import Way
 from bot.nodes.wire import node_client
 from tests.drivers.cerberus_stub import Stub, running_stub
-from tests.drivers.contract import Character, Stand, Subject, SystemClock
+from tests.drivers.contract import Character, Stand, Subject, SystemClock, patience
 
 KEYS: tuple[str, ...] = ("0x" + "a3" * 32, "0x" + "b4" * 32)
 
@@ -45,7 +44,7 @@ async def opened(character: Character) -> AsyncIterator[Subject]:
             endpoint = Endpoint(
                 driver="cerberus",
                 url=f"http://127.0.0.1:{stub.admin_port}",
-                timeout=timedelta(seconds=0.5),
+                timeout=patience(character),
                 options={
                     "metrics": f"http://127.0.0.1:{stub.metrics_port}",
                     "sealed": str(Path(folder) / "sealed"),

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.nodes import http as driver_module
 from bot.nodes.reach import Reach
-from tests.drivers.contract import Character, Stand, Subject, SystemClock
+from tests.drivers.contract import Character, Stand, Subject, SystemClock, patience
 from tests.drivers.crooked import crooked
 from tests.drivers.emulated.custom import OLD, OPTIONS, SECRET, CustomApi, custom
 from tests.drivers.emulated.serving import PERIOD, Mode
@@ -51,9 +50,7 @@ async def _opened(capability: Capability, character: Character) -> AsyncIterator
         crooked(character, "127.0.0.1", httpx.URL(api.url).port or 0) as port,
         Reach(drivers={"http": driver_module.connect}, secret=lambda _: SECRET, clock=SystemClock()) as reach,
     ):
-        endpoint = Endpoint(
-            driver="http", url=f"http://127.0.0.1:{port}", timeout=timedelta(seconds=0.5), options=OPTIONS
-        )
+        endpoint = Endpoint(driver="http", url=f"http://127.0.0.1:{port}", timeout=patience(character), options=OPTIONS)
         node = Node(name="n", avs="x", keys=KEYS, reach=dict.fromkeys(Capability, endpoint))
         yield _Subject(api, reach.reach(node, capability), capability)
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +10,7 @@ import httpx
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.nodes import lighthouse as driver_module
 from bot.nodes.reach import Reach
-from tests.drivers.contract import Character, Stand, Subject, SystemClock
+from tests.drivers.contract import Character, Stand, Subject, SystemClock, patience
 from tests.drivers.crooked import crooked
 from tests.drivers.emulated.lighthouse import TOKEN, LighthouseImitation, lighthouse
 from tests.drivers.emulated.serving import PERIOD, Mode
@@ -46,7 +45,7 @@ async def _opened(character: Character) -> AsyncIterator[Subject]:
             driver="lighthouse",
             token="env:TOKEN",
             url=f"http://127.0.0.1:{port}",
-            timeout=timedelta(seconds=0.5),
+            timeout=patience(character),
             options={"metrics": it.metrics_url},
         )
         node = Node(name="n", avs="x", keys=KEYS, reach={Capability.SIGNER: endpoint})

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from bot.nodes import keymanager, sidecar
 from bot.nodes.reach import Reach
 from bot.practice.fleet import Api, FleetSpec, NodeSpec, RunningFleet, build_hash, key_of, running_fleet
 from bot.practice.fleet import Character as Manner
-from tests.drivers.contract import Character, Stand, Subject, SystemClock
+from tests.drivers.contract import Character, Stand, Subject, SystemClock, patience
 
 PERIOD = 0.1
 KEYS = tuple(key_of("x", "n", index) for index in range(4))
@@ -52,7 +51,7 @@ async def _opened(api: Api, capability: Capability, character: Character) -> Asy
         manner = Manner.DEAF  # it sees through a lie that ends with the second DELETE
     spec = NodeSpec(name="n", avs="x", api=api, character=manner, keys=KEYS, delay_seconds=1.0)
     async with running_fleet(FleetSpec(nodes=(spec,), duty_period_seconds=PERIOD)) as fleet:
-        endpoint = Endpoint(driver=str(api), url=fleet.url("n"), token="env:T", timeout=timedelta(seconds=0.5))
+        endpoint = Endpoint(driver=str(api), url=fleet.url("n"), token="env:T", timeout=patience(character))
         node = Node(name="n", avs="x", keys=KEYS, reach={capability: endpoint})
         async with Reach(drivers=DRIVERS, secret=lambda _: fleet.token, clock=SystemClock()) as reach:
             yield Practice(fleet, reach.reach(node, capability), capability)

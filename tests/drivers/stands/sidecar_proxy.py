@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from bot.nodes import sidecar
 from bot.nodes.reach import Reach
 from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
-from tests.drivers.contract import Character, Stand, Subject, SystemClock
+from tests.drivers.contract import Character, Stand, Subject, SystemClock, patience
 from tests.drivers.crooked import crooked
 from tests.sidecar.bench import KEYS, TOKEN, Place, attestation, place
 
@@ -91,7 +90,7 @@ async def _opened(character: Character) -> AsyncIterator[Subject]:
             Reach(drivers={"sidecar": sidecar.connect}, secret=lambda _: TOKEN, clock=SystemClock())
         )
         url = f"http://127.0.0.1:{port}"
-        endpoint = Endpoint(driver="sidecar", url=url, token="env:T", timeout=timedelta(seconds=0.5))
+        endpoint = Endpoint(driver="sidecar", url=url, token="env:T", timeout=patience(character))
         node = Node(name="n", avs="ethereum", keys=KEYS, reach={Capability.SIGNER: endpoint})
         client = asyncio.create_task(_duties(it))
         try:
