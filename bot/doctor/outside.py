@@ -1,26 +1,24 @@
 """Look outside: Slack, Prometheus, node APIs. Each look ends within `PATIENCE` and becomes lines, no exception."""
 
 import asyncio
-import socket
+import json
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, some, warn
 from bot.doctor.slack import slack
-from bot.domain.addresses import address_problem
 from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import short
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, NodeError, NodeRefused
 from bot.nodes.catalog import driver
 from bot.nodes.probe import probe
 from bot.nodes.reach import Reach
-from bot.nodes.wire import node_client
+from bot.nodes.wire import Wire, node_client
 from bot.settings import Settings
 
 PATIENCE = 5.0
@@ -114,17 +112,21 @@ async def _endpoint(
     except Misconfigured:
         return []  # told by _references
     try:
-        async with asyncio.timeout(PATIENCE):
-            problem = await _resolved(endpoint.url, config.inventory.networks)
-        if problem:
-            return [fail(name, f"{endpoint.url} {problem.partition(': ')[0]}", problem.partition(": ")[2])]
-        answer = await _asked(endpoint, config, token)
+        said = await _asked(node, endpoint, config, token)
     except Misconfigured as error:
         return [fail(name, str(error), "check ca, client_cert and client_key in inventory.yaml")]
-    except (httpx.HTTPError, TimeoutError, OSError, ValueError) as error:
-        todo = "check that the node runs, and that this machine may reach it"
-        return [fail(name, f"{endpoint.url} cannot be reached ({_reason(error)})", todo)]
-    return [_judged(name, node, capability, endpoint, answer)]
+    except NodeRefused as error:
+        if error.status in {401, 403}:
+            what = f"{endpoint.url} refuses the token ({error.status})"
+            return [fail(name, what, f"correct {endpoint.token or 'token'}")]
+        return [fail(name, str(error), "check url and driver in inventory.yaml")]
+    except NodeError as error:
+        return [fail(name, str(error), "check that the node runs, and that this machine may reach it")]
+    return [
+        _same_node(name, node, endpoint, said)
+        if capability is Capability.SIGNER
+        else ok(name, f"{endpoint.url} answers")
+    ]
 
 
 async def _probed(
@@ -155,44 +157,20 @@ class _Clock:
         return datetime.now(UTC)
 
 
-async def _asked(endpoint: Endpoint, config: Config, token: str | None) -> httpx.Response:
+async def _asked(node: Node, endpoint: Endpoint, config: Config, token: str | None) -> bytes:
     """Ask as the drivers do: with the endpoint's certificates, and only an address in the networks."""
     pair = endpoint.client_cert, endpoint.client_key
-    client = node_client(
-        networks=config.inventory.networks,
-        ca=endpoint.ca,
-        certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
-    )
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with asyncio.timeout(PATIENCE), client:
-        return await client.get(endpoint.url.rstrip("/") + _PROBES[endpoint.driver], headers=headers, timeout=PATIENCE)
+    certificate = (pair[0], pair[1]) if pair[0] and pair[1] else None
+    async with node_client(networks=config.inventory.networks, ca=endpoint.ca, certificate=certificate) as client:
+        patience = timedelta(seconds=PATIENCE)
+        wire = Wire(client=client, node=node.name, base=endpoint.url, timeout=patience, token=token)
+        return await wire.call().content("GET", _PROBES[endpoint.driver])
 
 
-async def _resolved(url: str, networks: Iterable[str]) -> str | None:
-    """Return what is wrong with the addresses that a URL's host has now, or None."""
-    parts = urlsplit(url)
-    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-    problems = (address_problem(str(address[4][0]), networks) for address in found)
-    return next((problem for problem in problems if problem), None)
-
-
-def _judged(name: str, node: Node, capability: Capability, endpoint: Endpoint, answer: httpx.Response) -> Check:
-    if answer.status_code in {401, 403}:
-        return fail(
-            name, f"{endpoint.url} refuses the token ({answer.status_code})", f"correct {endpoint.token or 'token'}"
-        )
-    if answer.status_code >= 300 and endpoint.driver in _PROBES:
-        todo = "check url and driver in inventory.yaml, and the node's log"
-        return fail(name, f"{endpoint.url} answers {answer.status_code} to a {endpoint.driver} request", todo)
-    if capability is Capability.SIGNER and endpoint.driver in _PROBES:
-        return _same_node(name, node, endpoint, answer)
-    return ok(name, f"{endpoint.url} answers")
-
-
-def _same_node(name: str, node: Node, endpoint: Endpoint, answer: httpx.Response) -> Check:
+def _same_node(name: str, node: Node, endpoint: Endpoint, answer: bytes) -> Check:
     """Compare what a signer says of itself with the inventory."""
     try:
-        said: Any = answer.json()
+        said: Any = json.loads(answer)
         if endpoint.driver == "sidecar":
             called, keys = said["node"], set(said["keys"])
         else:

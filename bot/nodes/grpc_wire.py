@@ -6,7 +6,6 @@ until it stands, no request can have been sent.
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,16 +13,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import certifi
 import grpc
-import httpx
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
+from yarl import URL
 
 from bot import __version__
-from bot.domain.addresses import address_problem
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.nodes.lookup import allowed
 from bot.nodes.way import Way
-from bot.nodes.wire import ANSWER_LIMIT
+from bot.nodes.wire import ANSWER_LIMIT, without_userinfo
 
 M = TypeVar("M", bound=Message)
 
@@ -102,14 +102,9 @@ class GrpcWire:
     async def _address(self) -> str:
         """Return an address of the node that lies in the inventory's networks; raises NotReached."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=1)
+            return (await allowed(self.host, self.networks))[0]
         except OSError as error:
-            raise NotReached(f"{self.node} could not be reached: {self.host} does not resolve") from error
-        for info in found:
-            address = str(info[4][0])
-            if address_problem(address, self.networks) is None:
-                return address
-        raise NotReached(f"{self.node}: {self.host} stands for no address in the inventory's networks")
+            raise NotReached(f"{self.node} could not be reached: {error.strerror or self.host}") from error
 
     def _credentials(self) -> grpc.ChannelCredentials:
         """Read the certificates, anew for each call, so that rotated ones are used at once; raises Misconfigured."""
@@ -130,18 +125,20 @@ def grpc_wire(way: Way) -> GrpcWire:
     """
     endpoint, name = way.endpoint, way.node.name
     try:
-        url = httpx.URL(endpoint.url)
-    except httpx.InvalidURL:
+        url = URL(endpoint.url)
+        port = url.explicit_port
+    except ValueError:
         raise Misconfigured([f"node {name}: its URL cannot be read"]) from None
-    plain = not (url.userinfo or url.query or url.fragment) and url.path in {"", "/"}
-    if url.scheme not in {"http", "https"} or not url.host or not plain or url.port is None:
-        shown = url.copy_with(userinfo=b"", query=None)
-        raise Misconfigured([f"node {name}: {shown} is not a gRPC server's URL: write http(s)://host:port"])
+    plain = not (url.raw_authority.count("@") or url.query_string or url.fragment) and url.path in {"", "/"}
+    if url.scheme not in {"http", "https"} or not url.host or not plain or port is None:
+        raise Misconfigured(
+            [f"node {name}: {without_userinfo(url)} is not a gRPC server's URL: write http(s)://host:port"]
+        )
     certificate = (endpoint.client_cert, endpoint.client_key)
     return GrpcWire(
         node=name,
         host=url.host,
-        port=url.port,
+        port=port,
         tls=url.scheme == "https",
         timeout=endpoint.timeout,
         networks=way.networks,
@@ -205,5 +202,4 @@ async def _connected(channel: aio.Channel, node: str) -> None:
 
 def _trusted() -> bytes:
     """Return the authorities that HTTP calls trust, as PEM: gRPC would look for its own in the environment."""
-    context = httpx.create_ssl_context(trust_env=False)
-    return "".join(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True))).encode()
+    return Path(certifi.where()).read_bytes()

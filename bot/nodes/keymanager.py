@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-import httpx
 from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability, Endpoint, Node
@@ -26,7 +25,7 @@ from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
 from bot.nodes.escrow import Escrow, Record, apart, why_not
 from bot.nodes.prometheus_text import Counters, read_counters
 from bot.nodes.way import Way
-from bot.nodes.wire import Call, Wire, named
+from bot.nodes.wire import Call, NodeClient, Wire, named
 from bot.ports import Clock, Traits
 
 KEYSTORES = "/eth/v1/keystores"
@@ -131,7 +130,7 @@ class _Seen:
     """Keys whose last freeze could not be noted in the escrow."""
 
 
-_SEEN: WeakKeyDictionary[httpx.AsyncClient, _Seen] = WeakKeyDictionary()
+_SEEN: WeakKeyDictionary[NodeClient, _Seen] = WeakKeyDictionary()
 """By client, which outlives the drivers: they are made anew for each use."""
 
 

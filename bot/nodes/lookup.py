@@ -8,7 +8,10 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
+
+from bot.domain.addresses import address_problem
 
 SECONDS = 10.0
 """How long anybody waits for a name; who has less time says so himself."""
@@ -34,6 +37,14 @@ async def addresses(host: str, family: int = socket.AF_UNSPEC) -> tuple[str, ...
             return await asyncio.wrap_future(_asked((host, family)))
     except TimeoutError:
         raise OSError(None, f"{host} could not be looked up within {SECONDS:g} s") from None
+
+
+async def allowed(host: str, networks: Sequence[str], family: int = socket.AF_UNSPEC) -> list[str]:
+    """Return the addresses of `host` that lie in the inventory's `networks`; raises OSError when there is none."""
+    found = [one for one in await addresses(host, family) if not address_problem(one, networks)]
+    if not found:
+        raise OSError(None, f"{host} stands for no address in the inventory's networks")
+    return found
 
 
 def _asked(asked: _Asked) -> "Future[tuple[str, ...]]":

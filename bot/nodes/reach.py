@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Protocol
 
-import httpx
-
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.errors import Misconfigured
 from bot.nodes.way import Way
-from bot.nodes.wire import node_client
+from bot.nodes.wire import NodeClient, node_client
 from bot.ports import Clock, Traits
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -49,7 +47,7 @@ class Reach:
         self._secret = secret
         self._clock = clock
         self._networks = tuple(networks)
-        self._clients: dict[tuple[str | None, ...], httpx.AsyncClient] = {}
+        self._clients: dict[tuple[str | None, ...], NodeClient] = {}
 
     def reach(self, node: Node, capability: Capability) -> object | None:
         """Return the driver, or None when the inventory names no endpoint; raises Misconfigured for an unknown driver.
@@ -81,7 +79,7 @@ class Reach:
         )
         return connect(way)
 
-    def _client(self, endpoint: Endpoint, *, unix: str | None) -> httpx.AsyncClient:
+    def _client(self, endpoint: Endpoint, *, unix: str | None) -> NodeClient:
         files = endpoint.ca, endpoint.client_cert, endpoint.client_key
         key = (*files, unix, *map(_changed, files))
         if key not in self._clients:
@@ -97,7 +95,7 @@ class Reach:
     async def aclose(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
-            await client.aclose()
+            await client.close()
 
     async def __aenter__(self) -> "Reach":
         """Return itself."""

@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import httpx
-
-from bot.domain.addresses import address_problem, url_problem
+from bot.domain.addresses import url_problem
 from bot.domain.inventory import Endpoint, Node
 from bot.errors import Misconfigured, NotReached
-from bot.nodes.lookup import addresses
-from bot.nodes.wire import Wire, noted
+from bot.nodes.lookup import allowed
+from bot.nodes.wire import NodeClient, Wire, noted
 from bot.ports import Clock
 
 _SAME = "the endpoint's own"
@@ -27,10 +25,10 @@ class Way:
 
     node: Node
     endpoint: Endpoint
-    client: httpx.AsyncClient = field(repr=False)
+    client: NodeClient = field(repr=False)
     clock: Clock = field(repr=False)
     networks: tuple[str, ...] = ("127.0.0.0/8",)
-    plain: httpx.AsyncClient | None = field(default=None, repr=False)
+    plain: NodeClient | None = field(default=None, repr=False)
     """What asks other URLs than the endpoint's, where `client` is bound to a Unix socket."""
     token: str | None = field(default=None, repr=False)
     secret: Callable[[str], str] = field(default=lambda reference: reference, repr=False)
@@ -81,10 +79,8 @@ class Way:
                 return await asyncio.open_unix_connection(target.removeprefix("unix:"))
             parts = urlsplit(target)
             host, port = str(parts.hostname), parts.port or 0
-            allowed = [one for one in await addresses(host) if not address_problem(one, self.networks)]
-            if not allowed:
-                raise NotReached(f"{self.node.name}: {host} stands for no address in the inventory's networks")
-            return await asyncio.open_connection(allowed[0], port)
+            return await asyncio.open_connection((await allowed(host, self.networks))[0], port)
         except OSError as error:
-            what = error.strerror or type(error).__name__
-            raise NotReached(f"{self.node.name} could not be reached: {what.lower()}") from error
+            raise NotReached(
+                f"{self.node.name} could not be reached: {error.strerror or type(error).__name__}"
+            ) from error

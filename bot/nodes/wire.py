@@ -1,7 +1,7 @@
 """Ask nodes over HTTP, once, and say truthfully what is known afterwards.
 
-Two libraries had to be tamed here: aiohttp resends PUT and DELETE by itself when the connection drops after they were
-sent, and httpx-aiohttp then calls that drop a ConnectTimeout, as if nothing had been sent.
+aiohttp had to be tamed: it resends GET, PUT and DELETE by itself when the connection drops after they were sent.
+It is used without httpx above it, which alone costs more than the bound on a freeze of a thousand nodes allows.
 """
 
 import asyncio
@@ -16,28 +16,29 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
-import httpx
+import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp import AiohttpTransport
 from pydantic import TypeAdapter, ValidationError
+from yarl import URL
 
 from bot import __version__
-from bot.domain.addresses import address_problem
 from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
-from bot.nodes.lookup import addresses
+from bot.nodes.lookup import allowed
 
 T = TypeVar("T")
+NodeClient: TypeAlias = aiohttp.ClientSession
+"""What carries requests to nodes; made by `node_client`."""
 
 ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of one answer that is read whole."""
 STREAM_LIMIT = 256 * 1024 * 1024
 """Bytes of one answer that is passed on as a stream."""
 _NEVER_ARRIVED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-_NEVER_ARRIVED_HTTPX = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_SAFE = "%/:?[]@!$&'()*+,;=~"
 _MAY_HAVE_ACTED = {408, 425}
 SECRET = re.compile(r"auth|key|token|secret|password|credential|cookie", re.IGNORECASE)
 """What the name of a header that holds a secret looks like."""
@@ -63,10 +64,6 @@ class Within(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the allowed addresses of `host`; raises OSError when there is none."""
-        found = await addresses(host, family)
-        allowed = [one for one in found if not address_problem(one, self._networks)]
-        if not allowed:
-            raise OSError(None, f"{host} stands for no address in the inventory's networks")
         return [
             ResolveResult(
                 hostname=host,
@@ -76,7 +73,7 @@ class Within(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for one in allowed
+            for one in await allowed(host, self._networks, family)
         ]
 
     async def close(self) -> None:
@@ -89,35 +86,33 @@ def node_client(
     ca: str | None = None,
     certificate: tuple[str, str] | None = None,
     unix: str | None = None,
-) -> httpx.AsyncClient:
-    """Return a client for nodes; `unix` is a socket's path. Whoever builds it closes it with `aclose`.
+) -> NodeClient:
+    """Return a client for nodes; `unix` is a socket's path. Needs a running loop; whoever builds it closes it.
 
     No proxy or credentials from the environment, no redirects, no cookies, no address outside `networks`. TLS is
     verified, against `ca` alone where it is given; `certificate` is (certificate, key). Connections are not reused: one
     that died while idle would turn a request that never arrived into one that may have. Raises Misconfigured.
     """
     try:
-        context = ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context(cafile=ca or certifi.where())
         if certificate is not None:
             context.load_cert_chain(*certificate)
     except OSError as error:  # ssl.SSLError is one
         named = ", ".join(filter(None, (ca, *(certificate or ()))))
         raise Misconfigured([f"certificates of a node cannot be read ({named}): {error.strerror or error}"]) from error
 
-    def session() -> aiohttp.ClientSession:
-        connector: aiohttp.BaseConnector
-        if unix is not None:
-            connector = aiohttp.UnixConnector(unix, limit=0, force_close=True)
-        else:
-            connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=context, resolver=Within(networks))
-        jar = aiohttp.DummyCookieJar()
-        return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, middlewares=(_sent_once,))
-
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(verify=context, trust_env=False, client=session),
+    connector: aiohttp.BaseConnector
+    if unix is not None:
+        connector = aiohttp.UnixConnector(unix, limit=0, force_close=True)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=context, resolver=Within(networks))
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
+        auto_decompress=False,
+        middlewares=(_sent_once,),
+        skip_auto_headers=("Content-Type",),
         headers={"User-Agent": f"stopsign/{__version__}", "Accept-Encoding": "identity"},
     )
 
@@ -166,6 +161,11 @@ class _Request:
         """Return the request for people: method and path, never a query, in which secrets may stand."""
         return f"{self.method} {self.path.partition('?')[0]}"
 
+    def url(self, base: str) -> URL:
+        """Return the URL at `base`; what the driver has escaped stays as it is, everything else unsafe is escaped."""
+        query = f"{'&' if '?' in self.path else '?'}{urlencode(self.params)}" if self.params else ""
+        return URL(f"{str(URL(base)).rstrip('/')}{quote(self.path, safe=_SAFE)}{query}", encoded=True)
+
     def shown(self, base: str) -> str:
         """Return the request at `base` for people, with the names of a query's parameters and no value."""
         path, _, query = self.path.partition("?")
@@ -181,6 +181,11 @@ class _Request:
                 yield text.rpartition(" ")[2]
 
 
+def without_userinfo(url: URL) -> str:
+    """Return a URL for people: without user, password and query, in which secrets may stand."""
+    return str((url.with_user(None) if url.host else url).with_query(None))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """The way to one node: `base` URL, bearer `token`, and the `timeout` within which a whole driver call ends.
@@ -188,7 +193,7 @@ class Wire:
     `secrets` are further values that nothing may show, were the node to send them back.
     """
 
-    client: httpx.AsyncClient = field(repr=False)
+    client: NodeClient = field(repr=False)
     node: str
     base: str
     timeout: timedelta
@@ -198,11 +203,12 @@ class Wire:
     def __post_init__(self) -> None:
         """Refuse a URL that is not plain http(s) to a host; raises Misconfigured."""
         try:
-            url = httpx.URL(self.base)
-        except httpx.InvalidURL:
+            url = URL(self.base)
+        except ValueError:
             raise Misconfigured([f"node {self.node}: its URL cannot be read"]) from None
-        if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
-            raise Misconfigured([f"node {self.node}: {url.copy_with(userinfo=b'')} is not a plain http(s) URL"])
+        plain = not ("@" in url.raw_authority or url.query_string or url.fragment)
+        if url.scheme not in {"http", "https"} or not url.host or not plain:
+            raise Misconfigured([f"node {self.node}: {without_userinfo(url)} is not a plain http(s) URL"])
 
     def hidden(self, text: str, *others: str) -> str:
         """Return `text` with `***` for the token, the secrets and `others`, the longest first."""
@@ -265,7 +271,7 @@ class Call:
         sent = _Request(method=method, path=path, body=body, params=params, headers=headers or {}, accept=accept)
         async with self._deadline(sent), self._sent(sent) as response:
             content = b"".join([chunk async for chunk in _bounded(response, ANSWER_LIMIT, self._wire.node)])
-            return response.status_code, content
+            return response.status, content
 
     async def stream(
         self,
@@ -307,7 +313,7 @@ class Call:
             ) from None
 
     @asynccontextmanager
-    async def _sent(self, sent: _Request) -> AsyncIterator[httpx.Response]:
+    async def _sent(self, sent: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the request and yield a response whose status is an answer; raises a NodeError otherwise."""
         wire = self._wire
         headers = dict(sent.headers)
@@ -319,73 +325,68 @@ class Call:
             content = json.dumps(sent.body).encode()
         with noted(sent.shown(wire.base)) as came:
             async with self._answered(sent, headers, content) as response:
-                reason = wire.hidden(response.reason_phrase, *sent.secrets())
-                came.append(f"{response.status_code} {reason}")
+                reason = wire.hidden(response.reason or "", *sent.secrets())
+                came.append(f"{response.status} {reason}")
                 yield response
 
     @asynccontextmanager
     async def _answered(
         self, sent: _Request, headers: Mapping[str, str], content: bytes | None
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         wire = self._wire
         remaining = max(self._until - asyncio.get_running_loop().time(), 0.001)
         try:
-            async with wire.client.stream(
+            async with wire.client.request(
                 sent.method,
-                wire.base.rstrip("/") + sent.path,
+                sent.url(wire.base),
                 headers=headers,
-                content=content,
-                params=sent.params,
+                data=content,
+                allow_redirects=False,
                 # A connect that ends a little before the deadline is known not to have arrived.
-                timeout=httpx.Timeout(remaining, connect=remaining * 0.9, pool=remaining * 0.9),
+                timeout=aiohttp.ClientTimeout(total=None, connect=remaining * 0.9),
             ) as response:
                 await _accepted(response, wire, sent)
                 yield response
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError) and not isinstance(error, _NEVER_ARRIVED):
                 raise
-            raise translated(error, node=wire.node, request=sent.name) from error
+            raise _translated(error, node=wire.node, request=sent.name) from error
 
 
-def translated(error: Exception, *, node: str, request: str) -> NodeError:
-    """Return what a transport failure means: NotReached, NoAnswer or NodeBroken.
-
-    Only the cause is believed: httpx-aiohttp names a connection that was lost after sending ConnectTimeout.
-    """
-    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-    if isinstance(cause, (*_NEVER_ARRIVED, httpx.InvalidURL)) or (
-        cause is error and isinstance(error, _NEVER_ARRIVED_HTTPX)
-    ):
-        return NotReached(f"{node} could not be reached for {request}: {_sentence(cause)}")
-    if isinstance(cause, (aiohttp.ClientResponseError, httpx.RemoteProtocolError, httpx.DecodingError)):
+def _translated(error: Exception, *, node: str, request: str) -> NodeError:
+    """Return what a transport failure means: NotReached, NoAnswer or NodeBroken."""
+    if isinstance(error, _NEVER_ARRIVED):
+        return NotReached(f"{node} could not be reached for {request}: {_sentence(error)}")
+    if isinstance(error, aiohttp.ClientResponseError):
         return NodeBroken(f"{node} answered {request} with something that is not HTTP")
-    return NoAnswer(f"{node} gave no answer to {request}: {_sentence(cause)}")
+    return NoAnswer(f"{node} gave no answer to {request}: {_sentence(error)}")
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, (aiohttp.InvalidURL, httpx.InvalidURL)):
+    if isinstance(error, aiohttp.InvalidURL):
         return "that is no URL"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
-        return os.strerror(error.os_error.errno).lower()
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number, said = error.os_error.errno, error.os_error.strerror  # which names addresses where a number is told
+        return os.strerror(number).lower() if number and number > 0 else str(said or error.os_error)
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-async def _accepted(response: httpx.Response, wire: Wire, sent: _Request) -> None:
+async def _accepted(response: aiohttp.ClientResponse, wire: Wire, sent: _Request) -> None:
     """Return for an answer; raises NodeRefused for a 4xx, NodeBroken for anything else."""
-    node, status, request = wire.node, response.status_code, sent.name
+    node, status, request = wire.node, response.status, sent.name
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NodeBroken(f"{node} answered {request} in an encoding that was not asked for")
-    if response.is_success or status in sent.accept:
+    if 200 <= status < 300 or status in sent.accept:
         return
     said = wire.hidden(await _said(response, node), *sent.secrets())[:200].rstrip()
-    if response.is_client_error and status not in _MAY_HAVE_ACTED:
+    if 400 <= status < 500 and status not in _MAY_HAVE_ACTED:
         raise NodeRefused(f"{node} refused {request}: {status} {said}".rstrip(), status=status)
     raise NodeBroken(f"{node} answered {request} with {status} {said}".rstrip())
 
 
-async def _said(response: httpx.Response, node: str) -> str:
+async def _said(response: aiohttp.ClientResponse, node: str) -> str:
     """Return what an error answer says for people, on one line, or nothing when it cannot be read."""
     try:
         body = json.loads(b"".join([chunk async for chunk in _bounded(response, 16 * 1024, node)]))
@@ -397,9 +398,9 @@ async def _said(response: httpx.Response, node: str) -> str:
     return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part)
 
 
-async def _bounded(response: httpx.Response, limit: int, node: str) -> AsyncIterator[bytes]:
+async def _bounded(response: aiohttp.ClientResponse, limit: int, node: str) -> AsyncIterator[bytes]:
     size = 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit:
             raise NodeBroken(f"{node} sent more than {limit} bytes")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.fernet import Fernet
@@ -36,7 +35,7 @@ from bot.nodes.cerberus_pb import admin_pb2, signer_pb2
 from bot.nodes.grpc_wire import GrpcWire, grpc_wire
 from bot.nodes.sealed import Sealed, Secret
 from bot.nodes.way import Way
-from bot.nodes.wire import node_client
+from bot.nodes.wire import NodeClient, node_client
 from tests.conftest import need
 from tests.drivers.cerberus_stub import Stub, running_stub
 from tests.drivers.contract import Character, SystemClock
@@ -48,7 +47,7 @@ PERIOD = timedelta(seconds=0.1)
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[NodeClient]:
     async with node_client() as made:
         yield made
 
@@ -60,7 +59,7 @@ async def stub() -> AsyncIterator[Stub]:
 
 
 def driver(
-    client: httpx.AsyncClient,
+    client: NodeClient,
     stub: Stub,
     folder: Path,
     *,
@@ -82,9 +81,7 @@ def new_key(folder: Path, key: str) -> str:
 # What stops, and what does not.
 
 
-async def test_the_lock_alone_stops_nothing_and_is_not_believed(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
-) -> None:
+async def test_the_lock_alone_stops_nothing_and_is_not_believed(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     made = driver(client, stub, tmp_path)
     for key in stub.locked:
         stub.locked[key] = True
@@ -97,7 +94,7 @@ async def test_the_lock_alone_stops_nothing_and_is_not_believed(
 
 
 async def test_a_freeze_voids_the_api_keys_first_and_marks_them_after(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     reply = await driver(client, stub, tmp_path, keys=(A,)).freeze([A.upper().replace("X", "x")], **WHO)
     assert stub.effects == ["GenerateNewApiKey", "LockKey"]
@@ -110,7 +107,7 @@ async def test_a_freeze_voids_the_api_keys_first_and_marks_them_after(
 
 
 async def test_each_freeze_makes_a_new_api_key_and_the_newest_is_the_one_kept(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     made = driver(client, stub, tmp_path)
     kept = []
@@ -123,7 +120,7 @@ async def test_each_freeze_makes_a_new_api_key_and_the_newest_is_the_one_kept(
 
 
 async def test_no_api_key_is_ever_told_or_logged(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: NodeClient, stub: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     made = driver(client, stub, tmp_path)
@@ -140,7 +137,7 @@ async def test_no_api_key_is_ever_told_or_logged(
 
 
 async def test_after_an_unfreeze_the_node_signs_only_with_the_new_api_key(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     made = driver(client, stub, tmp_path)
     await made.freeze((A, B), **WHO)
@@ -156,7 +153,7 @@ async def test_after_an_unfreeze_the_node_signs_only_with_the_new_api_key(
 
 
 async def test_an_unfreeze_that_would_help_nobody_is_refused_and_sends_nothing(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     made = driver(client, stub, tmp_path)
     await made.freeze((A,), **WHO)
@@ -178,7 +175,7 @@ def _lost(reference: str) -> str:
     ids=["no seal", "no Fernet key", "no folder"],
 )
 async def test_what_cannot_be_sealed_stops_no_freeze_and_is_told(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path, secret: Callable[[str], str] | None, reason: str
+    client: NodeClient, stub: Stub, tmp_path: Path, secret: Callable[[str], str] | None, reason: str
 ) -> None:
     folder = tmp_path / "file"
     folder.write_text("in the way")
@@ -194,7 +191,7 @@ async def test_what_cannot_be_sealed_stops_no_freeze_and_is_told(
 
 
 async def test_a_key_that_cerberus_lacks_is_refused_and_not_marked(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     stranger = "0x" + "cc" * 32
     made = driver(client, stub, tmp_path, keys=(A, stranger))
@@ -206,7 +203,7 @@ async def test_a_key_that_cerberus_lacks_is_refused_and_not_marked(
     assert list((await made.sample((A, stranger))).keys) == [A]
 
 
-async def test_half_a_freeze_says_which_half_is_open(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_half_a_freeze_says_which_half_is_open(client: NodeClient, tmp_path: Path) -> None:
     async with running_stub(Stub((A, B), Character.HALF)) as stub:
         reply = await driver(client, stub, tmp_path).freeze((A, B), **WHO)
         assert reply.answer is Answer.UNKNOWN
@@ -214,7 +211,7 @@ async def test_half_a_freeze_says_which_half_is_open(client: httpx.AsyncClient, 
         assert await stub.signs(A, new_key(tmp_path, A))
 
 
-async def test_half_an_unfreeze_is_not_done(client: httpx.AsyncClient, stub: Stub, tmp_path: Path) -> None:
+async def test_half_an_unfreeze_is_not_done(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     made = driver(client, stub, tmp_path)
     await made.freeze((A, B), **WHO)
     stub.character = Character.HALF
@@ -225,7 +222,7 @@ async def test_half_an_unfreeze_is_not_done(client: httpx.AsyncClient, stub: Stu
         await made.unfreeze((A, B), **WHO)
 
 
-async def test_a_slow_seal_does_not_hold_the_answer_up(client: httpx.AsyncClient, stub: Stub, tmp_path: Path) -> None:
+async def test_a_slow_seal_does_not_hold_the_answer_up(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     def slow(reference: str) -> str:
         time.sleep(0.8)
         return SEAL
@@ -240,7 +237,7 @@ async def test_a_slow_seal_does_not_hold_the_answer_up(client: httpx.AsyncClient
 
 
 async def test_a_missing_mark_is_told_and_found_by_the_read_back(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     stub.fails = {"LockKey"}
     made = driver(client, stub, tmp_path)
@@ -252,7 +249,7 @@ async def test_a_missing_mark_is_told_and_found_by_the_read_back(
 
 @pytest.mark.parametrize("trouble", ["no answer", "broken", "unsealed", "refused"])
 async def test_a_sealed_api_key_that_may_be_void_is_not_handed_out(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path, trouble: str
+    client: NodeClient, stub: Stub, tmp_path: Path, trouble: str
 ) -> None:
     made = driver(client, stub, tmp_path)
     await made.freeze((A, B), **WHO)
@@ -284,7 +281,7 @@ async def test_a_sealed_api_key_that_may_be_void_is_not_handed_out(
     ids=["empty", "of another key", "no message"],
 )
 async def test_an_answer_without_an_api_key_of_this_key_is_broken(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path, answer: Any
+    client: NodeClient, stub: Stub, tmp_path: Path, answer: Any
 ) -> None:
     stub.says = answer.SerializeToString() if answer else b"\xff\xff"
     with pytest.raises(NodeBroken, match="answered GenerateNewApiKey with"):
@@ -295,7 +292,7 @@ async def test_an_answer_without_an_api_key_of_this_key_is_broken(
 # Telemetry.
 
 
-async def test_only_answered_sign_calls_are_counted(client: httpx.AsyncClient, stub: Stub, tmp_path: Path) -> None:
+async def test_only_answered_sign_calls_are_counted(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     made = driver(client, stub, tmp_path)
     await asyncio.sleep(0.15)
     await made.freeze((A, B), **WHO)
@@ -310,7 +307,7 @@ async def test_only_answered_sign_calls_are_counted(client: httpx.AsyncClient, s
     assert prove(first, second, (A, B), period=PERIOD).state is State.VERIFIED
 
 
-async def test_nothing_signed_yet_is_nought_and_not_unknown(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_nothing_signed_yet_is_nought_and_not_unknown(client: NodeClient, tmp_path: Path) -> None:
     idle = Stub((A, B), started=7.0)
     idle.node_keys.clear()
     async with running_stub(idle):
@@ -332,24 +329,20 @@ LINE = 'cerberus_rpc_server_request_total{method="%s",code="OK"} %d\n'
     ],
 )
 async def test_telemetry_that_does_not_count_our_own_call_counts_nothing(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path, page: str, why: str
+    client: NodeClient, stub: Stub, tmp_path: Path, page: str, why: str
 ) -> None:
     stub.stale = page
     sample = await driver(client, stub, tmp_path).sample((A, B))
     assert (sample.instance, [reading.counter for reading in sample.keys.values()]) == ("", [None, None])
 
 
-async def test_telemetry_of_another_cerberus_counts_nothing(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
-) -> None:
+async def test_telemetry_of_another_cerberus_counts_nothing(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     async with running_stub(Stub((A, B))) as other:
         made = driver(client, stub, tmp_path, metrics=f"http://127.0.0.1:{other.metrics_port}")
         assert {reading.counter for reading in (await made.sample((A, B))).keys.values()} == {None}
 
 
-async def test_silent_telemetry_leaves_time_for_the_read_back(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
-) -> None:
+async def test_silent_telemetry_leaves_time_for_the_read_back(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     async with listening(lambda reader, writer: asyncio.Event().wait()) as port:
         began = asyncio.get_running_loop().time()
         made = driver(client, stub, tmp_path, metrics=f"http://127.0.0.1:{port}")
@@ -358,7 +351,7 @@ async def test_silent_telemetry_leaves_time_for_the_read_back(
 
 
 async def test_a_counter_over_other_keys_too_says_nothing_of_one(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     made = driver(client, stub, tmp_path, keys=(A,))
     assert (await made.sample((A,))).keys[A].counter is None
@@ -367,13 +360,13 @@ async def test_a_counter_over_other_keys_too_says_nothing_of_one(
 
 
 async def test_keys_are_read_back_in_the_spelling_of_the_inventory(
-    client: httpx.AsyncClient, stub: Stub, tmp_path: Path
+    client: NodeClient, stub: Stub, tmp_path: Path
 ) -> None:
     shouted = "0x" + A[2:].upper()
     assert set((await driver(client, stub, tmp_path).sample((shouted, B))).keys) == {shouted, B}
 
 
-async def test_there_is_no_slashing_protection(client: httpx.AsyncClient, stub: Stub, tmp_path: Path) -> None:
+async def test_there_is_no_slashing_protection(client: NodeClient, stub: Stub, tmp_path: Path) -> None:
     with pytest.raises(NodeRefused, match="keeps no slashing protection"):
         await driver(client, stub, tmp_path).slashing_protection()
 
@@ -399,7 +392,7 @@ FULL = {"metrics": "http://127.0.0.1:9091", "sealed": "/var/lib/sealed", "seal":
     ],
 )
 async def test_a_wrong_inventory_is_misconfigured(
-    client: httpx.AsyncClient, url: str, options: dict[str, str], problem: str
+    client: NodeClient, url: str, options: dict[str, str], problem: str
 ) -> None:
     endpoint = Endpoint(driver="cerberus", url=url, options=options)
     way = Way(node=Node(name="n", avs="x", keys=(A,)), endpoint=endpoint, client=client, clock=SystemClock())
@@ -437,7 +430,7 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def wire(client: httpx.AsyncClient, url: str, *, token: str | None = None, **more: Any) -> GrpcWire:
+def wire(client: NodeClient, url: str, *, token: str | None = None, **more: Any) -> GrpcWire:
     endpoint = Endpoint(driver="cerberus", url=url, timeout=timedelta(seconds=0.5), **more)
     node = Node(name="seq-01", avs="x", keys=(A,))
     return grpc_wire(Way(node=node, endpoint=endpoint, client=client, clock=SystemClock(), token=token))
@@ -466,7 +459,7 @@ GOAWAY = b"\0\0\x08\x07\0\0\0\0\0" + bytes(8)
 
 
 @pytest.mark.parametrize("how", ["refuses the stream", "goes away", "cuts the connection"])
-async def test_a_call_that_was_sent_is_never_sent_again(client: httpx.AsyncClient, how: str) -> None:
+async def test_a_call_that_was_sent_is_never_sent_again(client: NodeClient, how: str) -> None:
     sent: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -499,7 +492,7 @@ async def test_a_call_that_was_sent_is_never_sent_again(client: httpx.AsyncClien
     ],
     ids=["silent", "hangs up"],
 )
-async def test_what_never_speaks_grpc_was_not_reached_in_time(client: httpx.AsyncClient, serve: Any, what: str) -> None:
+async def test_what_never_speaks_grpc_was_not_reached_in_time(client: NodeClient, serve: Any, what: str) -> None:
     async with listening(serve) as port:
         began = asyncio.get_running_loop().time()
         with pytest.raises(NotReached, match=what):
@@ -507,7 +500,7 @@ async def test_what_never_speaks_grpc_was_not_reached_in_time(client: httpx.Asyn
         assert asyncio.get_running_loop().time() - began < 0.6
 
 
-async def test_two_calls_share_no_connection(client: httpx.AsyncClient) -> None:
+async def test_two_calls_share_no_connection(client: NodeClient) -> None:
     opened: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -522,7 +515,7 @@ async def test_two_calls_share_no_connection(client: httpx.AsyncClient) -> None:
 
 
 async def test_no_proxy_of_the_environment_is_used(
-    client: httpx.AsyncClient, stub: Stub, monkeypatch: pytest.MonkeyPatch
+    client: NodeClient, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached: list[int] = []
 
@@ -539,7 +532,7 @@ async def test_no_proxy_of_the_environment_is_used(
 @pytest.mark.parametrize("networks", [("10.0.0.0/8",), ()])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_an_address_outside_the_networks_is_not_called(
-    client: httpx.AsyncClient, stub: Stub, networks: tuple[str, ...], host: str
+    client: NodeClient, stub: Stub, networks: tuple[str, ...], host: str
 ) -> None:
     url = f"http://{host}:{stub.admin_port}"
     node = Node(name="seq-01", avs="x", keys=(A,))
@@ -551,17 +544,17 @@ async def test_an_address_outside_the_networks_is_not_called(
 
 
 async def test_a_name_that_does_not_resolve_was_not_reached(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    client: NodeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(*_: Any, **__: Any) -> Any:
+    def nothing(*_: Any, **__: Any) -> Any:
         raise OSError(-2, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
-    with pytest.raises(NotReached, match="cerberus does not resolve"):
+    monkeypatch.setattr("socket.getaddrinfo", nothing)
+    with pytest.raises(NotReached, match="Name or service not known"):
         await generated(wire(client, "http://cerberus:50052"))
 
 
-async def test_a_token_is_for_a_proxy_in_front_and_goes_as_bearer(client: httpx.AsyncClient, stub: Stub) -> None:
+async def test_a_token_is_for_a_proxy_in_front_and_goes_as_bearer(client: NodeClient, stub: Stub) -> None:
     made = wire(client, f"http://127.0.0.1:{stub.admin_port}", token="t0ken")
     await listed(made)
     assert stub.metadata[-1]["authorization"] == "Bearer t0ken"
@@ -570,7 +563,7 @@ async def test_a_token_is_for_a_proxy_in_front_and_goes_as_bearer(client: httpx.
     assert "authorization" not in stub.metadata[-1]
 
 
-async def test_an_answer_beyond_bounds_is_broken(client: httpx.AsyncClient, stub: Stub) -> None:
+async def test_an_answer_beyond_bounds_is_broken(client: NodeClient, stub: Stub) -> None:
     stub.says = bytes(5 * 1024 * 1024)
     with pytest.raises(NodeBroken, match="RESOURCE_EXHAUSTED"):
         await listed(wire(client, f"http://127.0.0.1:{stub.admin_port}"))
@@ -592,7 +585,7 @@ MEANINGS: dict[grpc.StatusCode, type[NodeError]] = {
 }
 
 
-async def test_each_status_has_one_meaning_and_is_quoted_in_bounds(client: httpx.AsyncClient) -> None:
+async def test_each_status_has_one_meaning_and_is_quoted_in_bounds(client: NodeClient) -> None:
     codes = iter([code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
     meant: dict[grpc.StatusCode, type[NodeError]] = {}
 
@@ -671,7 +664,7 @@ async def tls_stub(ours: Authority, host: str, *, clients: bool = False) -> Asyn
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_tls_is_verified_by_the_name_in_the_inventory(
-    client: httpx.AsyncClient, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+    client: NodeClient, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = Authority(tmp_path, "ours")
     monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", ours.ca)
@@ -690,7 +683,7 @@ async def test_tls_is_verified_by_the_name_in_the_inventory(
         assert stub.effects == []
 
 
-async def test_a_client_certificate_is_shown(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_client_certificate_is_shown(client: NodeClient, tmp_path: Path) -> None:
     ours = Authority(tmp_path, "ours")
     certificate, key = ours.signed("bot")
     async with tls_stub(ours, "localhost", clients=True) as stub:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import httpx
 import pytest
 import yaml
 
@@ -28,6 +27,7 @@ from tests.drivers.contract import SystemClock
 from tests.drivers.gates import driving
 from tests.drivers.gates.envoy import Envoy, envoy
 from tests.drivers.gates.signer import KEYS, StubSigner, ask, stub_signer, validator
+from tests.drivers.wired import unused
 
 HOW = {"incident": "inc-7", "request": "r1"}
 real = pytest.mark.peer("envoy")
@@ -121,9 +121,7 @@ def watched(path: Path) -> WatchedFile:
 
 def way(**options: str) -> Way:
     endpoint = Endpoint(driver="envoy", url="http://127.0.0.1:1", timeout=timedelta(seconds=1), options=options)
-    return Way(
-        node=Node(name="n", avs="x", keys=()), endpoint=endpoint, client=httpx.AsyncClient(), clock=SystemClock()
-    )
+    return Way(node=Node(name="n", avs="x", keys=()), endpoint=endpoint, client=unused(), clock=SystemClock())
 
 
 async def test_a_reader_sees_the_old_file_or_the_new_one_and_writers_take_turns(tmp_path: Path) -> None:

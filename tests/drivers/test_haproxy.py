@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
-import httpx
 import pytest
 
 from bot.domain.inventory import Endpoint, Node
@@ -21,6 +20,7 @@ from tests.drivers.contract import Character, SystemClock
 from tests.drivers.gates import driving
 from tests.drivers.gates.haproxy import Haproxy, bent, haproxy
 from tests.drivers.gates.signer import KEYS, StubSigner, ask, stub_signer, validator
+from tests.drivers.wired import unused
 
 HOW = {"incident": "inc-7", "request": "r1"}
 real = pytest.mark.peer("haproxy")
@@ -28,9 +28,7 @@ real = pytest.mark.peer("haproxy")
 
 def way(url: str, options: dict[str, str] | None = None, *, seconds: float = 1.0) -> Way:
     endpoint = Endpoint(driver="haproxy", url=url, timeout=timedelta(seconds=seconds), options=options or {})
-    return Way(
-        node=Node(name="n", avs="x", keys=()), endpoint=endpoint, client=httpx.AsyncClient(), clock=SystemClock()
-    )
+    return Way(node=Node(name="n", avs="x", keys=()), endpoint=endpoint, client=unused(), clock=SystemClock())
 
 
 @asynccontextmanager

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
-import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +31,9 @@ from bot.nodes.reach import Reach
 from tests.drivers.contract import SystemClock
 from tests.drivers.emulated.custom import OLD, OPTIONS, SECRET, CustomApi, custom
 from tests.drivers.emulated.serving import PERIOD
+from tests.drivers.wired import OTHER, URL, routes
 
-BASE = "http://127.0.0.1:8443"
+BASE = URL
 A, B = "0x" + "aa" * 48, "0x" + "bb" * 48
 HOW = {"incident": "inc-7", "request": "r1"}
 READS = {"state": "GET /keys", "state.signing": '$.on[?@ == "{key}"]', "state.stopped": '$.off[?@ == "{key}"]'}
@@ -97,7 +97,7 @@ async def test_a_value_cannot_leave_its_place() -> None:
     async with running() as (api, driver):
         reply = await driver.rollback(build, incident="inc-7", request=mark)
         assert reply.answer is Answer.ACKNOWLEDGED
-        assert api.seen == [("POST", "/releases/x%2F..%2F..%2Fadmin%2Fpause%3Fa=1%23%22/run", {"request": mark})]
+        assert api.seen == [("POST", "/releases/x%2F..%2F..%2Fadmin%2Fpause%3Fa%3D1%23%22/run", {"request": mark})]
         assert api.build == build
     async with running(throttle="PUT /limit?a={request}&b={incident}") as (api, driver):
         await driver.throttle(incident="%2F+", request="1&b=2#%26 ;x")
@@ -147,7 +147,7 @@ async def test_what_reads_back_as_neither_is_unknown() -> None:
 
 async def test_an_answer_that_is_no_json_is_broken() -> None:
     async with reached({"freeze": "POST /stop", "freeze.expect": "$.ok == true"} | READS) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.post(f"{BASE}/stop").respond(text="<html>please log in</html>")
             mock.get(f"{BASE}/keys").respond(text="<html>please log in</html>")
             with pytest.raises(NodeBroken, match="the answer is not JSON"):
@@ -158,7 +158,7 @@ async def test_an_answer_that_is_no_json_is_broken() -> None:
 
 async def test_a_request_for_the_whole_node_is_not_sent_for_some_of_its_keys() -> None:
     async with reached({"freeze": "POST /stop"} | READS) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             stop = mock.post(f"{BASE}/stop").respond(204)
             refused = await driver.freeze([A], **HOW)
             assert (refused.answer, stop.called) == (Answer.REFUSED, False)
@@ -188,7 +188,7 @@ async def test_one_request_a_key_amounts_to_the_worst(first: int | None, second:
         await asyncio.sleep(60)
 
     async with reached(PER_KEY) as driver:
-        with respx.mock(using="httpx", assert_all_called=False) as mock:
+        with routes(assert_all_called=False) as mock:
             one, other = (mock.delete(f"{BASE}/keys/{key[2:]}") for key in (A, B))
             one.mock(side_effect=never) if first is None else one.respond(first)
             other.respond(second)
@@ -216,7 +216,7 @@ async def test_slashing_protection_is_the_apis_own_answer() -> None:
     async with running() as (_, driver):
         assert json.loads(await driver.slashing_protection())["data"] == []
     async with reached(PER_KEY | {"slashing_protection": "GET /x"}) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{BASE}/x").respond(text="nothing here")
             with pytest.raises(NodeBroken):
                 await driver.slashing_protection()
@@ -247,7 +247,7 @@ async def test_a_counter_is_found_or_there_is_none(
 ) -> None:
     options = PER_KEY | {"counters": "GET /counts", "counter": option, "instance": "$.id"}
     async with reached(options) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{BASE}/keys").respond(json={"on": [A], "off": [B]})
             mock.get(f"{BASE}/counts").respond(text=answer)
             found = [(await driver.sample(keys)).keys[A] for keys in ([A], [A, B])]
@@ -255,11 +255,10 @@ async def test_a_counter_is_found_or_there_is_none(
 
 
 async def test_counters_elsewhere_get_no_secret_and_their_loss_is_no_error() -> None:
-    options = OPTIONS | {"url.counters": "http://127.0.0.1:9100"}
+    options = OPTIONS | {"url.counters": OTHER}
     async with custom((A,)) as api, reached(options, api.url, keys=(A,), token="env:T") as driver:
-        with respx.mock(using="httpx") as mock:
-            mock.route(host="127.0.0.1", port=9100).respond(text=f'signatures_total{{key="{A}"}} 4\n')
-            mock.route(url__startswith=api.url).pass_through()
+        with routes() as mock:
+            mock.route(host="localhost").respond(text=f'signatures_total{{key="{A}"}} 4\n')
             assert (await driver.sample([A])).keys[A].counter == 4
             sent = mock.calls[0].request.headers
         assert {"authorization", "x-api-key"} & set(sent) == set()
@@ -275,7 +274,7 @@ async def test_a_restart_and_a_clock_that_stands_still_are_seen() -> None:
     options = PER_KEY | {"counters": "GET /c", "counter": "$.n", "instance": "$.id", "time": "$.now"}
     async with reached(options) as driver:
         for now, moment in (("2026-03-01T12:00:00Z", NOON), (NOON.timestamp(), NOON), ("noon", None), (True, None)):
-            with respx.mock(using="httpx") as mock:
+            with routes() as mock:
                 mock.get(f"{BASE}/keys").respond(json={"on": [], "off": [A, B]})
                 mock.get(f"{BASE}/c").respond(json={"n": 1, "id": "boot-1", "now": now})
                 before, after = await driver.sample([A, B]), await driver.sample([A, B])
@@ -296,7 +295,7 @@ async def test_a_restart_and_a_clock_that_stands_still_are_seen() -> None:
 async def test_a_window_is_written_as_the_api_wants_it(times: str | None, written: str) -> None:
     options = {"capture.audit": "GET /audit?from={since}"} | ({"times": times} if times else {})
     async with reached(options) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{BASE}/audit").respond(text="x")
             items = [item async for item in driver.capture(NOON, NOON)]
             assert [b"".join([chunk async for chunk in item.chunks]) for item in items] == [b"x"]
@@ -326,7 +325,7 @@ async def probed(url: str, options: dict[str, str], *, seconds: float = 0.5) -> 
 
 
 async def test_a_probe_asks_for_nothing_that_changes_something() -> None:
-    with respx.mock(using="httpx", assert_all_called=False) as mock:
+    with routes(assert_all_called=False) as mock:
         mock.get(f"{BASE}/logs").respond(text="x")
         rotate = mock.post(f"{BASE}/rotate").respond(text="x")
         found, _ = await probed(BASE, {"capture.logs": "GET /logs?apikey=hunter2", "capture.rotated": "POST /rotate"})
@@ -366,7 +365,7 @@ async def test_a_probe_of_a_recorder_that_drips_ends(monkeypatch: pytest.MonkeyP
 
 async def test_a_header_that_comes_back_is_not_shown() -> None:
     async with reached(READS | {"freeze": "POST /f", "header.X-Org": "env:ORG"}) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.post(f"{BASE}/f").respond(403, json={"message": f"{SECRET} may not"})
             with pytest.raises(NodeRefused, match=r"403 \*\*\* may not"):
                 await driver.freeze([A, B], **HOW)
@@ -375,7 +374,7 @@ async def test_a_header_that_comes_back_is_not_shown() -> None:
 async def test_a_release_without_a_build_is_broken() -> None:
     options = {"rollback": "POST /back", "release": "GET /r", "release.version": "$.v", "release.build": "$.b"}
     async with reached(options) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{BASE}/r").respond(json={"v": "1", "b": OLD})
             assert (await driver.release()).build_hash == OLD
             mock.get(f"{BASE}/r").respond(json={"v": "1"})

@@ -25,11 +25,12 @@ from bot.nodes.keymanager import Keymanager
 from bot.nodes.prometheus_text import read_counters
 from bot.nodes.reach import Reach
 from bot.nodes.way import Way
-from bot.nodes.wire import node_client
+from bot.nodes.wire import NodeClient, node_client
 from bot.practice.fleet import Api, FleetSpec, NodeSpec, key_of, running_fleet, write_escrow
 from tests.drivers.emulated.serving import serving
+from tests.drivers.wired import OTHER, URL, routes, unused
 
-BASE = "http://10.0.0.7:5062"
+BASE = URL
 KEYSTORES = f"{BASE}/eth/v1/keystores"
 REMOTE = f"{BASE}/eth/v1/remotekeys"
 A, B = "0x" + "aa" * 48, "0x" + "bb" * 48
@@ -42,7 +43,7 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def driver(client: httpx.AsyncClient, url: str = BASE, keys: tuple[str, ...] = (A, B), **options: str) -> Keymanager:
+def driver(client: NodeClient, url: str = BASE, keys: tuple[str, ...] = (A, B), **options: str) -> Keymanager:
     endpoint = Endpoint(driver="keymanager", url=url, timeout=timedelta(seconds=0.5), options=options)
     node = Node(name="n", avs="x", keys=keys)
     way = Way(
@@ -57,7 +58,7 @@ def driver(client: httpx.AsyncClient, url: str = BASE, keys: tuple[str, ...] = (
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[NodeClient]:
     async with node_client() as made:
         yield made
 
@@ -66,7 +67,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 def api(*remote: str) -> Iterator[respx.MockRouter]:
     """Answer nothing but the list of remote keys; without any, as a client does that knows no remote keys."""
     listed = {"data": [{"pubkey": key, "url": "http://10.0.0.9:9000", "readonly": False} for key in remote]}
-    with respx.mock(using="httpx", assert_all_called=False) as mock:
+    with routes(assert_all_called=False) as mock:
         mock.get(REMOTE).mock(return_value=httpx.Response(200, json=listed) if remote else httpx.Response(404))
         yield mock
 
@@ -80,11 +81,11 @@ def statuses(*words: str, protection: Any = None) -> httpx.Response:
     return httpx.Response(200, json={"data": [{"status": word, "message": "m"} for word in words], **more})
 
 
-async def freeze(client: httpx.AsyncClient, *keys: str) -> Any:
+async def freeze(client: NodeClient, *keys: str) -> Any:
     return await driver(client).freeze(keys, incident="inc-7", request="r1")
 
 
-async def test_a_freeze_deletes_by_name_and_reads_back(client: httpx.AsyncClient) -> None:
+async def test_a_freeze_deletes_by_name_and_reads_back(client: NodeClient) -> None:
     with api() as mock:
         delete = mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", protection='{"x": 1}'))
         read = mock.get(KEYSTORES).mock(return_value=listing())
@@ -96,7 +97,7 @@ async def test_a_freeze_deletes_by_name_and_reads_back(client: httpx.AsyncClient
     assert [(one.what, one.content) for one in reply.artifacts] == [("slashing-protection, delete 1", b'{"x": 1}')]
 
 
-async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client: httpx.AsyncClient) -> None:
+async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client: NodeClient) -> None:
     with api() as mock:
         delete = mock.delete(KEYSTORES).mock(
             side_effect=[statuses("deleted", "deleted"), statuses("deleted"), statuses("deleted")]
@@ -108,7 +109,7 @@ async def test_a_key_that_stays_listed_is_deleted_three_times_and_no_more(client
     assert "1 of 2 keys still listed after 3 deletes" in reply.detail
 
 
-async def test_an_error_inside_the_200_is_found(client: httpx.AsyncClient) -> None:
+async def test_an_error_inside_the_200_is_found(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("error"))
         mock.get(KEYSTORES).mock(return_value=listing(A))
@@ -116,7 +117,7 @@ async def test_an_error_inside_the_200_is_found(client: httpx.AsyncClient) -> No
     assert (reply.answer, reply.detail.endswith("error m")) == (Answer.FAILED, True)
 
 
-async def test_a_key_that_was_gone_before_is_already(client: httpx.AsyncClient) -> None:
+async def test_a_key_that_was_gone_before_is_already(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("not_active", protection="{}"))
         mock.get(KEYSTORES).mock(return_value=listing())
@@ -124,7 +125,7 @@ async def test_a_key_that_was_gone_before_is_already(client: httpx.AsyncClient) 
     assert (reply.answer, len(reply.artifacts)) == (Answer.ALREADY, 1)
 
 
-async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: httpx.AsyncClient) -> None:
+async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection='{"keep": "me"}'))
         mock.get(KEYSTORES).mock(side_effect=httpx.ReadTimeout("gone"))
@@ -132,7 +133,7 @@ async def test_slashing_protection_is_not_lost_when_the_read_back_fails(client: 
     assert (reply.answer, reply.artifacts[0].content) == (Answer.UNKNOWN, b'{"keep": "me"}')
 
 
-async def test_slashing_protection_is_not_lost_when_the_statuses_are_nonsense(client: httpx.AsyncClient) -> None:
+async def test_slashing_protection_is_not_lost_when_the_statuses_are_nonsense(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "deleted", "deleted", protection={"an": "object"}))
         reply = await freeze(client, A)
@@ -143,7 +144,7 @@ async def test_slashing_protection_is_not_lost_when_the_statuses_are_nonsense(cl
             await freeze(client, A)
 
 
-async def test_a_key_listed_as_read_only_is_deleted_as_a_remote_key(client: httpx.AsyncClient) -> None:
+async def test_a_key_listed_as_read_only_is_deleted_as_a_remote_key(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", "not_found"))
         mock.get(KEYSTORES).mock(side_effect=[listing(B, readonly=True), listing()])
@@ -154,7 +155,7 @@ async def test_a_key_listed_as_read_only_is_deleted_as_a_remote_key(client: http
 
 
 async def test_a_remote_key_is_found_where_keystores_do_not_list_it_and_its_url_is_kept(
-    client: httpx.AsyncClient,
+    client: NodeClient,
 ) -> None:
     with api(B) as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("not_found", protection="{}"))
@@ -169,7 +170,7 @@ async def test_a_remote_key_is_found_where_keystores_do_not_list_it_and_its_url_
     assert json.loads(kept) == [{"pubkey": B, "url": "http://10.0.0.9:9000"}]
 
 
-async def test_a_node_of_remote_keys_never_loses_a_local_one(client: httpx.AsyncClient) -> None:
+async def test_a_node_of_remote_keys_never_loses_a_local_one(client: NodeClient) -> None:
     with api() as mock:
         local = mock.delete(KEYSTORES)
         remote = mock.delete(REMOTE).mock(return_value=statuses("not_found", "not_found"))
@@ -182,7 +183,7 @@ async def test_a_node_of_remote_keys_never_loses_a_local_one(client: httpx.Async
     assert (made.traits.destructive, driver(client).traits.destructive) == (False, True)
 
 
-async def test_a_history_of_many_megabytes_is_kept(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_history_of_many_megabytes_is_kept(client: NodeClient, tmp_path: Path) -> None:
     document = json.dumps(interchange(A) | {"padding": "x" * 6_000_000})
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=document))
@@ -191,10 +192,11 @@ async def test_a_history_of_many_megabytes_is_kept(client: httpx.AsyncClient, tm
     assert (reply.answer, len(reply.artifacts[0].content)) == (Answer.ACKNOWLEDGED, len(document))
 
 
-async def test_a_list_of_remote_keys_that_cannot_be_had_is_no_empty_list(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_a_list_of_remote_keys_that_cannot_be_had_is_no_empty_list(client: NodeClient) -> None:
+    with routes() as mock:
         mock.get(KEYSTORES).mock(return_value=listing())
         mock.get(REMOTE).respond(403)
+        mock.get(f"{BASE}/metrics").respond(404)
         with pytest.raises(NodeRefused):
             await driver(client).sample([A])
 
@@ -225,7 +227,7 @@ def kept(folder: Path, *keys: str) -> None:
     Escrow(folder).write({key: Record(incident="inc-7", deleted=True, kept=True) for key in keys})
 
 
-async def test_an_unfreeze_imports_keystore_password_and_protection(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_an_unfreeze_imports_keystore_password_and_protection(client: NodeClient, tmp_path: Path) -> None:
     fill(tmp_path, A, B)
     protect(tmp_path, A, interchange(A))
     protect(tmp_path, B, interchange(B))
@@ -249,7 +251,7 @@ async def test_an_unfreeze_imports_keystore_password_and_protection(client: http
     ],
 )
 async def test_nothing_is_imported_without_all_of_them(
-    client: httpx.AsyncClient, tmp_path: Path, held: tuple[str, ...], protections: dict[str, Any], reason: str
+    client: NodeClient, tmp_path: Path, held: tuple[str, ...], protections: dict[str, Any], reason: str
 ) -> None:
     fill(tmp_path, *held)
     kept(tmp_path, *(held or (A,)))
@@ -260,14 +262,14 @@ async def test_nothing_is_imported_without_all_of_them(
     assert reason in reply.detail
 
 
-async def test_without_an_escrow_folder_an_unfreeze_is_refused(client: httpx.AsyncClient) -> None:
+async def test_without_an_escrow_folder_an_unfreeze_is_refused(client: NodeClient) -> None:
     assert (await driver(client).unfreeze([A], incident="inc-7", request="u1")).answer is Answer.REFUSED
     with pytest.raises(NodeRefused, match="by hand"):
         await driver(client).slashing_protection()
 
 
 async def test_a_delete_adds_its_protection_to_the_escrow_and_never_lowers_it(
-    client: httpx.AsyncClient, tmp_path: Path
+    client: NodeClient, tmp_path: Path
 ) -> None:
     signer = driver(client, keys=(A,), escrow=str(tmp_path))
     with pytest.raises(NodeRefused, match="lacks"):
@@ -314,7 +316,7 @@ def test_protection_of_another_chain_replaces_nothing(tmp_path: Path) -> None:
     ids=["shape", "number", "pubkey", "slot", "deep", "no folder"],
 )
 async def test_an_escrow_that_cannot_keep_it_stops_no_freeze_and_says_so(
-    client: httpx.AsyncClient, tmp_path: Path, document: str
+    client: NodeClient, tmp_path: Path, document: str
 ) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).mock(return_value=statuses("deleted", protection=document))
@@ -335,7 +337,7 @@ async def test_an_escrow_that_cannot_keep_it_stops_no_freeze_and_says_so(
     ],
 )
 async def test_remote_keys_are_imported_with_their_signers_url(
-    client: httpx.AsyncClient, words: list[str], answer: Answer
+    client: NodeClient, words: list[str], answer: Answer
 ) -> None:
     with api() as mock:
         post = mock.post(REMOTE).mock(return_value=statuses(*words))
@@ -345,9 +347,7 @@ async def test_remote_keys_are_imported_with_their_signers_url(
     assert reply.answer is answer
 
 
-async def test_a_frozen_practice_key_signs_again_only_after_the_import(
-    client: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_a_frozen_practice_key_signs_again_only_after_the_import(client: NodeClient, tmp_path: Path) -> None:
     key = key_of("x", "n")
     spec = FleetSpec(nodes=(NodeSpec(name="n", avs="x", api=Api.KEYMANAGER),), duty_period_seconds=0.1)
     write_escrow(spec, tmp_path)
@@ -363,7 +363,7 @@ async def test_a_frozen_practice_key_signs_again_only_after_the_import(
         assert (await signer.unfreeze([key], incident="inc-7", request="u2")).answer is Answer.ALREADY
 
 
-async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: httpx.AsyncClient) -> None:
+async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: NodeClient) -> None:
     with api() as mock:
         mock.get(KEYSTORES).mock(return_value=listing(A))
         mock.get(f"{BASE}/metrics").respond(404)
@@ -371,12 +371,12 @@ async def test_a_node_without_metrics_has_no_counters_and_so_no_proof(client: ht
     assert [(reading.signing, reading.counter) for reading in sample.keys.values()] == [(True, None), (False, None)]
 
 
-async def test_metrics_elsewhere_are_read_without_the_token(client: httpx.AsyncClient) -> None:
+async def test_metrics_elsewhere_are_read_without_the_token(client: NodeClient) -> None:
     with api() as mock:
         mock.get(KEYSTORES).mock(return_value=listing())
         text = f'c_total{{validator="{A}"}} 7\nprocess_start_time_seconds 5\n'
-        metrics = mock.get("http://10.0.0.8:8080/metrics").respond(text=text)
-        made = driver(client, metrics="http://10.0.0.8:8080", counters="c_total", key_label="validator")
+        metrics = mock.get(OTHER + "/metrics").respond(text=text)
+        made = driver(client, metrics=OTHER, counters="c_total", key_label="validator")
         sample = await made.sample([A])
     assert (sample.keys[A].counter, sample.instance) == (7, "5.0")
     assert "authorization" not in metrics.calls.last.request.headers
@@ -384,7 +384,7 @@ async def test_metrics_elsewhere_are_read_without_the_token(client: httpx.AsyncC
 
 def test_an_unknown_option_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="no option metric"):
-        driver(httpx.AsyncClient(), metric="x")
+        driver(unused(), metric="x")
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ def test_counters_are_read_by_key_and_a_total_only_for_all_keys(
     ids=["attestations", "and blocks", "attestations renamed", "named", "one of two named"],
 )
 async def test_a_counter_that_is_missing_is_not_taken_for_one_that_stands_still(
-    client: httpx.AsyncClient, options: dict[str, str], lines: list[str], counter: int | None
+    client: NodeClient, options: dict[str, str], lines: list[str], counter: int | None
 ) -> None:
     with api() as mock:
         mock.get(KEYSTORES).mock(return_value=listing(A))
@@ -451,7 +451,7 @@ async def test_reach_reads_the_token_each_time_and_names_an_unknown_driver() -> 
             reach.reach(other, Capability.SIGNER)
 
 
-async def test_an_answer_that_never_ends_is_no_answer_in_time(client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_never_ends_is_no_answer_in_time(client: NodeClient) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -562,7 +562,7 @@ async def test_old_protection_is_never_taken_for_that_of_a_later_freeze(
 @pytest.mark.parametrize("thawed", [True, False])
 @pytest.mark.parametrize("again", ["inc-7", "inc-8"])
 async def test_a_freeze_that_no_disk_notes_goes_on_and_is_not_undone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient, again: str, thawed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: NodeClient, again: str, thawed: bool
 ) -> None:
     def read_only(*_: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -586,7 +586,7 @@ async def test_a_freeze_that_no_disk_notes_goes_on_and_is_not_undone(
 
 
 async def test_in_one_process_not_even_a_repeat_is_undone_that_no_disk_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: NodeClient
 ) -> None:
     """Its record says `kept` in the same incident, as after a thaw by hand; only this process knows better."""
 
@@ -646,8 +646,10 @@ async def test_a_repeat_makes_no_good_record_unusable_and_no_missing_one_good(
     await node.freeze(statuses("deleted", protection=text(A, slot=10)))
     for _ in range(2):
         assert (await node.freeze(again)).answer is Answer.ALREADY
-    with pytest.raises(NotReached):
-        await node.freeze(httpx.ConnectError("refused"))
+    async with node_client() as client:
+        nobody = driver(client, "http://127.0.0.1:1", (A,), escrow=str(tmp_path))
+        with pytest.raises(NotReached):
+            await nobody.freeze([A], incident="inc-7", request="r1")
     assert not (await node.sample()).keys[A].signing
     assert (await node.thaw("inc-8")).answer is Answer.REFUSED
     with pytest.raises(NodeRefused):
@@ -694,7 +696,7 @@ async def test_a_repeat_that_gives_out_more_than_can_be_stored_leaves_no_good_re
     assert ((await node.thaw()).answer, node.imported) == (Answer.REFUSED, [])
 
 
-async def test_protection_is_kept_while_every_shared_thread_is_busy(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_protection_is_kept_while_every_shared_thread_is_busy(client: NodeClient, tmp_path: Path) -> None:
     free = threading.Event()
     loop = asyncio.get_running_loop()
     busy = [loop.run_in_executor(None, free.wait, 10) for _ in range(40)]
@@ -713,7 +715,7 @@ async def test_protection_is_kept_while_every_shared_thread_is_busy(client: http
         await asyncio.gather(*busy)
 
 
-async def test_an_answer_that_cannot_be_read_is_kept_as_it_came(client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_cannot_be_read_is_kept_as_it_came(client: NodeClient) -> None:
     with api() as mock:
         mock.delete(KEYSTORES).respond(content=b'{"data": [], "slashing_protection": "{torn')
         reply = await freeze(client, A)
@@ -722,7 +724,7 @@ async def test_an_answer_that_cannot_be_read_is_kept_as_it_came(client: httpx.As
 
 
 async def test_a_disk_that_hangs_costs_no_freeze(
-    client: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = threading.Event()
     monkeypatch.setattr(escrow_module, "_written", lambda *_: free.wait(10))
@@ -748,7 +750,7 @@ async def test_what_a_thread_of_its_own_raises_is_raised_where_it_is_awaited() -
 
 @pytest.mark.parametrize("escrow", [True, False], ids=["escrow", "no escrow"])
 async def test_a_client_that_never_held_the_key_proves_nothing(
-    client: httpx.AsyncClient, tmp_path: Path, escrow: bool
+    client: NodeClient, tmp_path: Path, escrow: bool
 ) -> None:
     options = {"escrow": str(tmp_path)} if escrow else {}
     signer = driver(client, BASE, (A,), **options)
@@ -787,7 +789,7 @@ async def test_a_key_deleted_in_another_incident_is_not_already_stopped_by_this_
 
 
 async def test_remote_keys_that_are_gone_are_already_only_where_they_were_deleted(
-    client: httpx.AsyncClient, tmp_path: Path
+    client: NodeClient, tmp_path: Path
 ) -> None:
     options = {"remote_signer": "http://10.0.0.9:9000", "escrow": str(tmp_path)}
     with api() as mock:

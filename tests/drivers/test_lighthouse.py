@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import httpx
 import pytest
-import respx
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer, Proof, State, prove
@@ -19,6 +18,7 @@ from tests.drivers.contract import Character, SystemClock
 from tests.drivers.crooked import crooked
 from tests.drivers.emulated.lighthouse import TOKEN, LighthouseImitation, lighthouse
 from tests.drivers.emulated.serving import PERIOD, Mode
+from tests.drivers.wired import URL, routes
 
 A, B, C = ("0x" + pair * 48 for pair in ("aa", "bb", "cc"))
 HOW = {"incident": "inc-7", "request": "r1"}
@@ -130,13 +130,13 @@ async def test_without_the_counter_there_is_no_proof(option: str, value: str) ->
 
 async def test_a_list_that_hangs_does_not_cost_the_freeze() -> None:
     """The list answers never, the changes at once: they are sent, and the reply says what was not read back."""
-    base = "http://127.0.0.1:5062"
+    base = URL
 
     async def never(_: object) -> None:
         await asyncio.sleep(60)
 
     async with reached(base, (A, B)) as driver:
-        with respx.mock(using="httpx", assert_all_called=False) as mock:
+        with routes(assert_all_called=False) as mock:
             mock.get(f"{base}/lighthouse/validators").mock(side_effect=never)
             patch = mock.patch(url__startswith=f"{base}/lighthouse/validators/0x").respond(json=None)
             began = asyncio.get_running_loop().time()
@@ -159,9 +159,9 @@ async def test_what_answers_late_was_asked_for_in_time() -> None:
 
 
 async def test_a_key_that_failed_is_told_when_the_list_cannot_be_read_back() -> None:
-    base = "http://127.0.0.1:5062"
+    base = URL
     async with reached(base, (A, B)) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{base}/lighthouse/validators").respond(503)
             mock.patch(f"{base}/lighthouse/validators/{A}").respond(json=None)
             mock.patch(f"{base}/lighthouse/validators/{B}").respond(400)
@@ -172,9 +172,9 @@ async def test_a_key_that_failed_is_told_when_the_list_cannot_be_read_back() -> 
 
 
 async def test_a_client_that_does_not_tell_its_process_still_gives_a_sample() -> None:
-    base = "http://127.0.0.1:5062"
+    base = URL
     async with reached(base, (A,)) as driver:
-        with respx.mock(using="httpx") as mock:
+        with routes() as mock:
             mock.get(f"{base}/lighthouse/validators").respond(json={"data": [{"enabled": True, "voting_pubkey": A}]})
             mock.get(f"{base}/metrics").respond(text='vc_signing_times_seconds_count{type="x"} 3\n')
             mock.get(f"{base}/lighthouse/health").respond(400)
@@ -183,13 +183,13 @@ async def test_a_client_that_does_not_tell_its_process_still_gives_a_sample() ->
 
 
 async def test_when_nothing_answers_the_worst_is_told() -> None:
-    base = "http://127.0.0.1:5062"
+    base = URL
 
     async def never(_: object) -> None:
         await asyncio.sleep(60)
 
     async with reached(base, (A, B)) as driver:
-        with respx.mock(using="httpx", assert_all_called=False) as mock:
+        with routes(assert_all_called=False) as mock:
             mock.get(f"{base}/lighthouse/validators").respond(json={"data": []})
             mock.patch(f"{base}/lighthouse/validators/{A}").respond(400)
             mock.patch(f"{base}/lighthouse/validators/{B}").mock(side_effect=never)
@@ -206,12 +206,12 @@ async def test_a_wrong_token_is_refused_before_anything_is_asked_for() -> None:
 
 
 async def test_slashing_protection_is_not_to_be_had_over_http() -> None:
-    async with reached("http://127.0.0.1:5062", (A,)) as driver:
+    async with reached(URL, (A,)) as driver:
         with pytest.raises(NodeRefused, match="slashing-protection export"):
             await driver.slashing_protection()
 
 
 async def test_an_unknown_option_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="lighthouse has no option escrow"):
-        async with reached("http://127.0.0.1:5062", (A,), escrow="/e"):
+        async with reached(URL, (A,), escrow="/e"):
             pass

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 import pytest
 import respx
 
@@ -17,11 +16,12 @@ from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReac
 from bot.nodes import sidecar
 from bot.nodes.sidecar import Sidecar
 from bot.nodes.way import Way
-from bot.nodes.wire import node_client
+from bot.nodes.wire import NodeClient, node_client
 from bot.ports import Deployer, Recorder, Router, Signer
 from bot.practice.fleet import Character, FleetSpec, NodeSpec, RunningFleet, build_hash, key_of, running_fleet
+from tests.drivers.wired import URL, routes, unused
 
-BASE = "http://10.0.0.7:9101"
+BASE = URL
 KEY = "0xaa01"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class FrozenClock:
 
 
 def driver(
-    client: httpx.AsyncClient,
+    client: NodeClient,
     url: str = BASE,
     token: str | None = "s3cret",
     options: Mapping[str, str] = MappingProxyType({}),
@@ -45,7 +45,7 @@ def driver(
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[NodeClient]:
     async with node_client() as made:
         yield made
 
@@ -68,7 +68,7 @@ def asked(route: respx.Route) -> tuple[str, str, Any]:
 
 
 def test_the_driver_offers_four_capabilities() -> None:
-    made = driver(httpx.AsyncClient())
+    made = driver(unused())
     assert isinstance(made, Signer)
     assert isinstance(made, Router)
     assert isinstance(made, Deployer)
@@ -76,10 +76,8 @@ def test_the_driver_offers_four_capabilities() -> None:
 
 
 @pytest.mark.parametrize(("verb", "state"), [("freeze", "frozen"), ("unfreeze", "signing")])
-async def test_freeze_and_unfreeze_put_the_state_of_the_named_keys(
-    client: httpx.AsyncClient, verb: str, state: str
-) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_freeze_and_unfreeze_put_the_state_of_the_named_keys(client: NodeClient, verb: str, state: str) -> None:
+    with routes() as mock:
         route = mock.put(f"{BASE}/stopsign/v1/signing").respond(json=results((KEY, "changed", state)))
         reply = await getattr(driver(client), verb)([KEY], incident="inc-7", request="r1")
     assert reply.answer is Answer.ACKNOWLEDGED
@@ -103,16 +101,16 @@ async def test_freeze_and_unfreeze_put_the_state_of_the_named_keys(
         ([], Answer.UNKNOWN),
     ],
 )
-async def test_the_worst_key_is_the_answer(client: httpx.AsyncClient, rows: list[Any], answer: Answer) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_the_worst_key_is_the_answer(client: NodeClient, rows: list[Any], answer: Answer) -> None:
+    with routes() as mock:
         mock.put(f"{BASE}/stopsign/v1/signing").respond(json=results(*rows))
         assert (await driver(client).freeze(["0xaa01", "0xaa02"], incident="i", request="r")).answer is answer
 
 
-async def test_a_freeze_that_does_not_last_is_failed_and_says_why(client: httpx.AsyncClient) -> None:
+async def test_a_freeze_that_does_not_last_is_failed_and_says_why(client: NodeClient) -> None:
     told = results((KEY, "error", "frozen"))
     told["results"][0]["detail"] = "denied now, but not after a restart"
-    with respx.mock(using="httpx") as mock:
+    with routes() as mock:
         mock.put(f"{BASE}/stopsign/v1/signing").respond(json=told)
         reply = await driver(client).freeze([KEY], incident="i", request="r")
     assert reply.answer is Answer.FAILED
@@ -120,14 +118,14 @@ async def test_a_freeze_that_does_not_last_is_failed_and_says_why(client: httpx.
 
 
 @pytest.mark.parametrize("body", [{}, [], {"results": [{"key": KEY, "result": "maybe", "state": "frozen"}]}, None])
-async def test_an_answer_of_another_shape_is_broken(client: httpx.AsyncClient, body: Any) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_an_answer_of_another_shape_is_broken(client: NodeClient, body: Any) -> None:
+    with routes() as mock:
         mock.put(f"{BASE}/stopsign/v1/signing").respond(json=body)
         with pytest.raises(NodeBroken, match="unreadably"):
             await driver(client).freeze([KEY], incident="i", request="r")
 
 
-async def test_a_sample_holds_the_asked_keys_the_instance_and_both_clocks(client: httpx.AsyncClient) -> None:
+async def test_a_sample_holds_the_asked_keys_the_instance_and_both_clocks(client: NodeClient) -> None:
     told = {
         "instance_id": "i1",
         "now": "2026-03-01T12:00:01Z",
@@ -143,7 +141,7 @@ async def test_a_sample_holds_the_asked_keys_the_instance_and_both_clocks(client
         ],
         "a later version": "adds this",
     }
-    with respx.mock(using="httpx") as mock:
+    with routes() as mock:
         mock.get(f"{BASE}/stopsign/v1/signing").respond(json=told)
         sample = await driver(client).sample([KEY, "0xcc"])
     assert (sample.at, sample.instance, sample.node_time) == (NOON, "i1", NOON + timedelta(seconds=1))
@@ -152,8 +150,8 @@ async def test_a_sample_holds_the_asked_keys_the_instance_and_both_clocks(client
     assert (reading.signing, reading.counter, reading.next_duty_at) == (False, 7, NOON + timedelta(seconds=2))
 
 
-async def test_a_time_without_zone_is_broken(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_a_time_without_zone_is_broken(client: NodeClient) -> None:
+    with routes() as mock:
         mock.get(f"{BASE}/stopsign/v1/signing").respond(
             json={"instance_id": "i", "now": "2026-03-01T12:00:01", "keys": []}
         )
@@ -161,14 +159,14 @@ async def test_a_time_without_zone_is_broken(client: httpx.AsyncClient) -> None:
             await driver(client).sample([KEY])
 
 
-async def test_without_a_token_none_is_sent(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_without_a_token_none_is_sent(client: NodeClient) -> None:
+    with routes() as mock:
         route = mock.get(f"{BASE}/stopsign/v1/routing").respond(json={"state": "serving"})
         assert await driver(client, token=None).isolated() is False
     assert "authorization" not in route.calls.last.request.headers
 
 
-async def test_isolation_is_set_read_back_and_lifted(client: httpx.AsyncClient, fleet: RunningFleet) -> None:
+async def test_isolation_is_set_read_back_and_lifted(client: NodeClient, fleet: RunningFleet) -> None:
     router = driver(client, fleet.url("n"), fleet.token)
     assert (await router.isolate(incident="inc-7", request="i1")).answer is Answer.ACKNOWLEDGED
     assert await router.isolated()
@@ -177,15 +175,13 @@ async def test_isolation_is_set_read_back_and_lifted(client: httpx.AsyncClient, 
     assert not await router.isolated()
 
 
-async def test_a_node_that_answers_another_routing_state_failed(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx") as mock:
+async def test_a_node_that_answers_another_routing_state_failed(client: NodeClient) -> None:
+    with routes() as mock:
         mock.put(f"{BASE}/stopsign/v1/routing").respond(json={"state": "serving"})
         assert (await driver(client).isolate(incident="i", request="r")).answer is Answer.FAILED
 
 
-async def test_a_rollback_acts_once_and_another_request_finds_it_done(
-    client: httpx.AsyncClient, fleet: RunningFleet
-) -> None:
+async def test_a_rollback_acts_once_and_another_request_finds_it_done(client: NodeClient, fleet: RunningFleet) -> None:
     deployer = driver(client, fleet.url("n"), fleet.token)
     before = await deployer.release()
     good = build_hash("sequin", "2.3.1")
@@ -201,28 +197,28 @@ async def test_a_rollback_acts_once_and_another_request_finds_it_done(
 
 
 async def test_a_rollback_to_a_build_that_is_not_the_previous_one_is_refused(
-    client: httpx.AsyncClient, fleet: RunningFleet
+    client: NodeClient, fleet: RunningFleet
 ) -> None:
     with pytest.raises(NodeRefused) as refusal:
         await driver(client, fleet.url("n"), fleet.token).rollback("sha256:" + "0" * 64, incident="i", request="r")
     assert refusal.value.status == 409
 
 
-async def test_a_rollback_that_runs_another_build_afterwards_failed(client: httpx.AsyncClient) -> None:
+async def test_a_rollback_that_runs_another_build_afterwards_failed(client: NodeClient) -> None:
     release = {"version": "9", "build_hash": "sha256:9", "config_checksum": "sha256:c"}
-    with respx.mock(using="httpx") as mock:
+    with routes() as mock:
         told = {"instance_id": "i", "current": release, "previous": None}
         mock.post(f"{BASE}/stopsign/v1/release/rollback").respond(json=told)
         assert (await driver(client).rollback("sha256:8", incident="i", request="r")).answer is Answer.FAILED
 
 
-async def test_slashing_protection_is_the_nodes_own_bytes(client: httpx.AsyncClient, fleet: RunningFleet) -> None:
+async def test_slashing_protection_is_the_nodes_own_bytes(client: NodeClient, fleet: RunningFleet) -> None:
     content = await driver(client, fleet.url("n"), fleet.token).slashing_protection()
     assert json.loads(content)["metadata"]["interchange_format_version"] == "5"
 
 
 async def test_capture_yields_every_item_with_the_messages_of_the_window(
-    client: httpx.AsyncClient, fleet: RunningFleet
+    client: NodeClient, fleet: RunningFleet
 ) -> None:
     since = datetime.now(UTC)
     await asyncio.sleep(0.35)
@@ -252,9 +248,9 @@ async def test_capture_yields_every_item_with_the_messages_of_the_window(
     assert json.loads(items["rotated-logs"][1])["files"][0]["sha256"].startswith("sha256:")
 
 
-async def test_packets_are_asked_for_only_where_the_inventory_says_so(client: httpx.AsyncClient) -> None:
+async def test_packets_are_asked_for_only_where_the_inventory_says_so(client: NodeClient) -> None:
     packets = bytes.fromhex("d4c3b2a1") + bytes(20)
-    with respx.mock(using="httpx", assert_all_called=False) as mock:
+    with routes(assert_all_called=False) as mock:
         route = mock.get(f"{BASE}/stopsign/v1/network-capture").respond(content=packets)
         mock.route().respond(json={})
         for options in ({}, {"network_capture": "off"}):
@@ -279,11 +275,11 @@ async def test_packets_are_asked_for_only_where_the_inventory_says_so(client: ht
 )
 def test_an_option_that_is_wrong_is_said(options: Mapping[str, str], said: str) -> None:
     with pytest.raises(Misconfigured, match=said):
-        driver(httpx.AsyncClient(), options=options)
+        driver(unused(), options=options)
 
 
-async def test_an_item_that_is_refused_does_not_cost_the_others(client: httpx.AsyncClient) -> None:
-    with respx.mock(using="httpx", assert_all_called=False) as mock:
+async def test_an_item_that_is_refused_does_not_cost_the_others(client: NodeClient) -> None:
+    with routes(assert_all_called=False) as mock:
         mock.get(f"{BASE}/stopsign/v1/messages").respond(404)
         mock.route().respond(json={})
         outcome = await captured(driver(client))
@@ -292,7 +288,7 @@ async def test_an_item_that_is_refused_does_not_cost_the_others(client: httpx.As
 
 @pytest.mark.parametrize(("character", "error"), [(Character.SILENT, NoAnswer), (Character.DOWN, NotReached)])
 async def test_a_node_that_does_not_answer_is_waited_for_once(
-    client: httpx.AsyncClient, character: Character, error: type[Exception]
+    client: NodeClient, character: Character, error: type[Exception]
 ) -> None:
     spec = FleetSpec(nodes=(NodeSpec(name="n", avs="x", character=character),), duty_period_seconds=0.1)
     async with running_fleet(spec) as fleet:

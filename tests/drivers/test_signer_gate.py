@@ -26,6 +26,7 @@ from tests.drivers.gates import driving, guide
 from tests.drivers.gates.envoy import Envoy, envoy
 from tests.drivers.gates.haproxy import Haproxy, haproxy
 from tests.drivers.gates.signer import KEYS, PATH, PERIOD, StubSigner, ask, stub_signer, validator
+from tests.drivers.wired import unused
 
 HOW = {"incident": "inc-7", "request": "r1"}
 SUSPECTS, HEALTHY = KEYS[:2], KEYS[2:]
@@ -475,7 +476,7 @@ def test_options_are_checked_before_anything_is_sent(options: dict[str, str], sa
     endpoint = Endpoint(driver="signer_gate", url=url, options=options)
     node = Node(name="n", avs="x", keys=KEYS)
     with pytest.raises(Misconfigured, match=says):
-        driver_module.connect(Way(node=node, endpoint=endpoint, client=httpx.AsyncClient(), clock=SystemClock()))
+        driver_module.connect(Way(node=node, endpoint=endpoint, client=unused(), clock=SystemClock()))
 
 
 def test_the_inventory_entries_of_the_guide_are_taken() -> None:
@@ -484,7 +485,7 @@ def test_the_inventory_entries_of_the_guide_are_taken() -> None:
         written = yaml.safe_load(entry)
         endpoint = Endpoint(driver=written["driver"], url=written["url"], options=written["options"])
         node, networks = Node(name="n", avs="x", keys=KEYS), ("10.0.0.0/8",)
-        way = Way(node=node, endpoint=endpoint, client=httpx.AsyncClient(), clock=SystemClock(), networks=networks)
+        way = Way(node=node, endpoint=endpoint, client=unused(), clock=SystemClock(), networks=networks)
         assert driver_module.connect(way).traits.blast_radius == "the named keys, at that gate"
     assert len(entries) == 2
 

@@ -242,9 +242,9 @@ async def test_other_counters_may_be_named(tmp_path: Path) -> None:
         assert (await proof(driver, A)).state is State.FAILED
 
 
-def test_an_unknown_option_is_misconfigured() -> None:
+async def test_an_unknown_option_is_misconfigured() -> None:
     endpoint = Endpoint(driver="web3signer", url="http://127.0.0.1:9", options={"key_label": "pubkey"})
     node: Any = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: endpoint})
-    reach = Reach(drivers={"web3signer": driver_module.connect}, secret=str, clock=SystemClock())
-    with pytest.raises(Misconfigured, match="web3signer has no option key_label"):
-        reach.reach(node, Capability.SIGNER)
+    async with Reach(drivers={"web3signer": driver_module.connect}, secret=str, clock=SystemClock()) as reach:
+        with pytest.raises(Misconfigured, match="web3signer has no option key_label"):
+            reach.reach(node, Capability.SIGNER)

@@ -19,7 +19,7 @@ from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeRefused, NotReac
 from bot.nodes import lookup
 from bot.nodes import wire as lines
 from bot.nodes.way import Way
-from bot.nodes.wire import TRACE, Exchange, Wire, node_client
+from bot.nodes.wire import TRACE, Exchange, NodeClient, Wire, node_client
 from tests.fakes import FrozenClock
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -65,7 +65,7 @@ async def server(answer: Answer) -> AsyncIterator[tuple[Wire, list[bytes]]]:
         await asyncio.gather(*serving)
 
 
-def wire(client: httpx.AsyncClient, base: str) -> Wire:
+def wire(client: NodeClient, base: str) -> Wire:
     return Wire(client=client, node="n", base=base, timeout=timedelta(seconds=0.4), token="s3cret")
 
 

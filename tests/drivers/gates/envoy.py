@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 
-from bot.nodes.wire import node_client
 from tests.conftest import need
 from tests.drivers.gates import guide, put_in
 
@@ -65,7 +64,7 @@ class Envoy:
                 stdout=log,
                 stderr=log,
             )
-        async with node_client() as client:
+        async with httpx.AsyncClient(trust_env=False) as client:
             for _ in range(1000):
                 assert self.process.poll() is None, (self.folder / "log").read_text()
                 if place.exists() and await self._listening(client, f"http://{place.read_text()}"):
