@@ -182,6 +182,10 @@ class Incident:
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     highest: Mapping[str, int] = field(default_factory=dict)
     """How far each key had come by the captured messages, by mark (`bot/domain/protection.py`)."""
+    findings: tuple[str, ...] = ()
+    """What the evidence was found to show, so that it is told once."""
+    hold: str | None = None
+    """Why the evidence is under legal hold, None when it is not."""
     items: int = 0
     noted: tuple[str, ...] = ()
     """The messages that notes were taken from (`slack:C1/1.2`)."""
@@ -526,6 +530,18 @@ def _kept(i: Incident, e: j.EvidenceKept, w: j.Written) -> Incident:
     return replace(i, items=i.items + 1, highest=highest)
 
 
+def _found(i: Incident, e: j.EvidenceFound, w: j.Written) -> Incident:
+    return replace(i, findings=(*i.findings, e.finding))
+
+
+def _hold(i: Incident, e: j.HoldPlaced, w: j.Written) -> Incident:
+    return replace(i, hold=e.reason)
+
+
+def _lifted(i: Incident, e: j.HoldLifted, w: j.Written) -> Incident:
+    return replace(i, hold=None)
+
+
 def _prompted(i: Incident, e: j.StatusPrompted, w: j.Written) -> Incident:
     prompt = Prompt(id=e.prompt, audience=e.audience, marks=e.marks, due_at=e.due_at, asked=e.asked)
     return replace(i, prompts={**i.prompts, e.prompt: prompt}, told_at={**i.told_at, f"asked:{e.audience}": w.at})
@@ -603,6 +619,9 @@ _CHANGES: Mapping[type[j.Entry], Callable[[Incident, Any, j.Written], Incident]]
     j.Waived: _waived,
     j.FreezeRepeated: _repeated,
     j.EvidenceKept: _kept,
+    j.EvidenceFound: _found,
+    j.HoldPlaced: _hold,
+    j.HoldLifted: _lifted,
     j.StatusPrompted: _prompted,
     j.PromptEscalated: _escalated,
     j.StatusGiven: _told,

@@ -362,6 +362,61 @@ class EvidenceExported(Entry):
     records: int
     items: tuple[str, ...]
     reason: str
+    withheld: tuple[str, ...] = ()
+    """SHA-256 of items whose record is in the pack and whose content is not."""
+    redacted: tuple[str, ...] = ()
+    """The rules by which fields were hidden."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSealed(Entry):
+    """The manifest of a pack is final; `exported` is the number of the EvidenceExported that the pack ends with."""
+
+    exported: int
+    manifest: str
+    """SHA-256 of `manifest-sha256.txt`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRead(Entry):
+    """Somebody looked at an item's content."""
+
+    item: str
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFound(Entry):
+    """What the items say when they are compared: `equivocation`, `key-shared`, `counter-fell`, `counter-gap`."""
+
+    finding: str
+    """Which one, the same each time that it is found: kind, key and duty."""
+    kind: str
+    text: str
+    items: tuple[str, ...]
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceExpired(Entry):
+    """An item's content was removed after its time; its hash stays."""
+
+    item: str
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPlaced(Entry):
+    """Legal hold: nothing of the incident's evidence expires."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLifted(Entry):
+    reason: str
 
 
 # ---- status, documents, chat
@@ -453,6 +508,32 @@ class AlertIgnored(Entry):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutomationHalted(Entry):
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotated(Entry):
+    """From the next checkpoint on the log is signed with another key; this one is signed with both."""
+
+    was: str
+    """The verifier keys (C2SP signed note)."""
+    now: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorLost(Entry):
+    """An anchor outside our reach does not take checkpoints; evidence is accepted all the same."""
+
+    anchor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorBack(Entry):
+    """An anchor has caught up, with a checkpoint over `size` leaves."""
+
+    anchor: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

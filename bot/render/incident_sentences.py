@@ -212,6 +212,43 @@ def _exported(e: j.EvidenceExported, room: Room) -> Saying:
     return Saying(icon="▣", text=f"{room.actor} exported the evidence: {what}; {e.reason}", detail=tuple(e.items))
 
 
+def _sealed(e: j.EvidenceSealed, room: Room) -> Saying:
+    return Saying(icon="▣", text="The exported pack is sealed", detail=(f"sha256 of its manifest {e.manifest}",))
+
+
+def _read(e: j.EvidenceRead, room: Room) -> Saying:
+    return Saying(icon="▣", text=f"{room.actor} read {e.item}: {e.reason}", detail=(f"sha256 {e.sha256}",))
+
+
+def _finding(e: j.EvidenceFound, room: Room) -> Saying:
+    return Saying(icon="⚠", text=e.text, detail=(f"shown by {', '.join(e.items)}",))
+
+
+def _expired(e: j.EvidenceExpired, room: Room) -> Saying:
+    return Saying(icon="▣", text=f"The content of {e.item} was removed: {e.reason}", detail=(f"sha256 {e.sha256}",))
+
+
+def _hold(e: j.HoldPlaced, room: Room) -> Saying:
+    return Saying(icon="▣", text=f"{room.actor} placed a legal hold on the evidence: {e.reason}")
+
+
+def _lifted(e: j.HoldLifted, room: Room) -> Saying:
+    return Saying(icon="▣", text=f"{room.actor} lifted the legal hold: {e.reason}")
+
+
+def _rotated(e: j.KeyRotated, room: Room) -> Saying:
+    text = f"{room.actor} gave the evidence log a new key: {e.reason}"
+    return Saying(icon="▣", text=text, detail=(f"from {e.was}", f"to {e.now}"))
+
+
+def _anchor_lost(e: j.AnchorLost, room: Room) -> Saying:
+    return Saying(icon="⚠", text=f"The anchor {e.anchor} takes no checkpoints: {e.reason}")
+
+
+def _anchor_back(e: j.AnchorBack, room: Room) -> Saying:
+    return Saying(icon="▣", text=f"The anchor {e.anchor} has caught up, at {count(e.size, 'record')}")
+
+
 def _ignored(e: j.AlertIgnored, room: Room) -> Saying:
     return Saying(icon="○", text=f"Alert {plain(e.name, 80)} ({e.status}) set aside: {e.reason}")
 
@@ -265,6 +302,15 @@ SAYINGS: Mapping[type[j.Entry], Callable[[Any, Room], Saying]] = {
     j.EvidenceKept: _evidence,
     j.EvidenceMissing: _missing,
     j.EvidenceExported: _exported,
+    j.EvidenceSealed: _sealed,
+    j.EvidenceRead: _read,
+    j.EvidenceFound: _finding,
+    j.EvidenceExpired: _expired,
+    j.HoldPlaced: _hold,
+    j.HoldLifted: _lifted,
+    j.KeyRotated: _rotated,
+    j.AnchorLost: _anchor_lost,
+    j.AnchorBack: _anchor_back,
     j.AlertIgnored: _ignored,
     j.AutomationHalted: _halted,
     j.RearmAsked: _rearm_asked,

@@ -1,5 +1,7 @@
 """The tables. Times that are compared are seconds since the epoch; times that are hashed are text."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import Column, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
@@ -113,6 +115,24 @@ class CheckpointRow(SQLModel, table=True):
     at: float
 
 
+class AnchorRow(SQLModel, table=True):
+    """A checkpoint as somebody outside our reach has it; append-only by trigger."""
+
+    __tablename__ = "anchor"
+    __table_args__ = (Index("anchor_newest", "anchor", "size"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    anchor: str
+    """Its name in policy.yaml."""
+    kind: str
+    size: int
+    note: str = Field(sa_column=Column(Text, nullable=False))
+    """The signed checkpoint that was anchored."""
+    at: float
+    proof: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """What it gave us for it: an RFC 3161 token, else JSON that says where the checkpoint lies."""
+
+
 class TokenRow(SQLModel, table=True):
     """A person's API token, hashed."""
 
@@ -134,17 +154,27 @@ class SettingRow(SQLModel, table=True):
     value: str = Field(sa_column=Column(Text, nullable=False))
 
 
-APPEND_ONLY = (
-    """CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
-       BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-    """CREATE TRIGGER journal_no_change BEFORE UPDATE ON journal
-       WHEN OLD.leaf IS NOT NULL OR NEW.leaf IS NULL OR OLD.id IS NOT NEW.id OR OLD.incident IS NOT NEW.incident
-         OR OLD.n IS NOT NEW.n OR OLD.at IS NOT NEW.at OR OLD.kind IS NOT NEW.kind OR OLD.by IS NOT NEW.by
-         OR OLD.body IS NOT NEW.body OR OLD.salt IS NOT NEW.salt OR OLD.hash IS NOT NEW.hash
-       BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-    """CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
-       BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
-    """CREATE TRIGGER checkpoint_no_change BEFORE UPDATE ON checkpoint
-       BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
-)
-"""SQLite triggers that hold the log; `stopsign doctor` checks that they stand."""
+APPEND_ONLY: Mapping[str, tuple[str, ...]] = {
+    "journal": (
+        """CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
+           BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+        """CREATE TRIGGER journal_no_change BEFORE UPDATE ON journal
+           WHEN OLD.leaf IS NOT NULL OR NEW.leaf IS NULL OR OLD.id IS NOT NEW.id OR OLD.incident IS NOT NEW.incident
+             OR OLD.n IS NOT NEW.n OR OLD.at IS NOT NEW.at OR OLD.kind IS NOT NEW.kind OR OLD.by IS NOT NEW.by
+             OR OLD.body IS NOT NEW.body OR OLD.salt IS NOT NEW.salt OR OLD.hash IS NOT NEW.hash
+           BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    ),
+    "checkpoint": (
+        """CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
+           BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
+        """CREATE TRIGGER checkpoint_no_change BEFORE UPDATE ON checkpoint
+           BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
+    ),
+    "anchor": (
+        """CREATE TRIGGER anchor_no_delete BEFORE DELETE ON anchor
+           BEGIN SELECT RAISE(ABORT, 'anchors are append-only'); END""",
+        """CREATE TRIGGER anchor_no_change BEFORE UPDATE ON anchor
+           BEGIN SELECT RAISE(ABORT, 'anchors are append-only'); END""",
+    ),
+}
+"""SQLite triggers that hold the log, by table."""

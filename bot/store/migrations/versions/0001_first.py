@@ -153,5 +153,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fingerprint", "starts_at"),
     )
     op.create_index(op.f("ix_alert_incident"), "alert", ["incident"], unique=False)
-    for trigger in APPEND_ONLY:
+    for trigger in (*APPEND_ONLY["journal"], *APPEND_ONLY["checkpoint"]):
         op.execute(trigger)
