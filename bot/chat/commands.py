@@ -260,6 +260,16 @@ def _step(order: Order, words: list[str], scene: Scene) -> Order:
     return replace(order, name="step", verb=verb, targets=tuple(dict.fromkeys(targets)), text=" ".join(rest))
 
 
+def _evidence(order: Order, words: list[str], scene: Scene) -> Order:
+    """Read nothing, or `hold why` and `lift why`."""
+    what = words[0].casefold() if words else ""
+    if what in {"hold", "lift"} and len(words) > 1:
+        return replace(order, name=what, text=" ".join(words[1:]))
+    if words:
+        raise Invalid("Write `evidence`, `evidence hold why` or `evidence lift why`: the reason goes on record.")
+    return order
+
+
 def _waive(order: Order, words: list[str], scene: Scene) -> Order:
     """Read a verb, then targets and a reason."""
     if not words or words[0].casefold() not in WAIVABLE:
@@ -304,6 +314,7 @@ USAGE: Mapping[str, Usage] = {
     "note": _usage("Record", "note text", "into the timeline; or 📌", _needed),
     "timeline": _usage("Record", "timeline", "the last entries", _bare),
     "action": _usage("Record", "action add @ben text", "or `done act-1`, `list`", _action),
+    "evidence": _usage("Record", "evidence", "or `hold why`, `lift why`", _evidence),
     "console": _usage("Record", "console", "its web page", _bare),
     "resolve": _usage("The end", "resolve how it ended", "IC: it is over", _text),
     "postmortem": _usage("The end", "postmortem", "where the draft is", _bare),

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.chat import actions, kit, oncall
+from bot.chat import actions, evidence, kit, oncall
 from bot.chat.answers import Answer, say, show
 from bot.chat.commands import Order, help_text, parse
 from bot.chat.forms import Forms, opened
@@ -17,7 +17,7 @@ from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound
 from bot.flows import actions as acts
-from bot.flows import approve, glass, halt, intake, outcomes, people, resolve, respond, status
+from bot.flows import approve, custody, glass, halt, intake, outcomes, people, resolve, respond, status
 from bot.render import timeline
 
 SHOWN = 15
@@ -229,6 +229,21 @@ class Orders:
         block = kit.rich([kit.bold(f"The last {len(told)} entries of {incident.id}")], *lines)
         return Answer(text=f"The last {len(told)} entries of {incident.id}", blocks=(block,))
 
+    async def _evidence(self, caller: Caller, order: Order) -> Answer:
+        incident = await self._incident(order)
+        entries = await self._ledger.read(lambda rows: rows.entries(incident.number))
+        return show(evidence.overview(incident, [w.entry for w in entries]))
+
+    async def _hold(self, caller: Caller, order: Order) -> Answer:
+        command = custody.Hold(by=caller.by, incident=order.incident or 0, reason=order.text)
+        incident = await self._ledger.decide(custody.hold, command)
+        return say(f"▣ The evidence of {incident.id} is under legal hold: nothing of it expires.")
+
+    async def _lift(self, caller: Caller, order: Order) -> Answer:
+        command = custody.Lift(by=caller.by, incident=order.incident or 0, reason=order.text)
+        incident = await self._ledger.decide(custody.lift, command)
+        return say(f"▣ The legal hold on the evidence of {incident.id} is lifted; policy decides how long it stays.")
+
     async def _resolve(self, caller: Caller, order: Order) -> Answer:
         if not order.text:
             return await self._forms.resolve(caller.act, order.incident or 0)
@@ -285,6 +300,9 @@ CARRIED_OUT: Mapping[str, Callable[[Orders, Caller, Order], Awaitable[Answer]]] 
     "action": Orders._action,
     "done": Orders._done,
     "actions": Orders._actions,
+    "evidence": Orders._evidence,
+    "hold": Orders._hold,
+    "lift": Orders._lift,
     "console": Orders._console,
     "resolve": Orders._resolve,
     "postmortem": Orders._postmortem,

@@ -9,7 +9,7 @@ from holidays import list_supported_countries
 
 from bot.config.sheet import Sheet
 from bot.config.yaml_tree import Place, Tree
-from bot.domain.policy import Cadence, Policy
+from bot.domain.policy import Cadence, Evidence, Policy
 from bot.domain.severity import Severity
 
 CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
@@ -17,6 +17,17 @@ _GROUP = re.compile(r"S[A-Z0-9]{4,20}", re.ASCII)
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*(:\d{1,5})?", re.ASCII)
 _NOT_A_CHOICE = ("scale",)  # set by demo and drills
 _LONGEST = timedelta(days=28)
+LEAST_RETENTION = timedelta(days=90)
+_LONGEST_RETENTION = timedelta(days=36500)
+ANCHORS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "rfc3161": (frozenset({"url", "roots"}), frozenset()),
+    "http": (frozenset({"url"}), frozenset({"token"})),
+    "s3": (frozenset({"url"}), frozenset({"retention"})),
+    "slack": (frozenset({"channel"}), frozenset()),
+}
+"""Kinds of anchors, with the fields that they need and those that they may have."""
+_HTTP = re.compile(r"https?://[^\s@?#]+", re.ASCII)
+_ANCHOR_URL = {"rfc3161": _HTTP, "http": _HTTP, "s3": re.compile(r"s3://[a-z0-9.-]{3,63}(/[^\s]*)?", re.ASCII)}
 
 
 def read_policy(sheet: Sheet) -> Policy:
@@ -38,6 +49,7 @@ def read_policy(sheet: Sheet) -> Policy:
     _check_paging(sheet, merged)
     _check_shares(sheet, merged)
     _check_names(sheet, merged)
+    _check_evidence(sheet, merged.evidence)
     return merged
 
 
@@ -105,6 +117,32 @@ def _check_shares(sheet: Sheet, policy: Policy) -> None:
     for name, count in {**least, "postmortem_days": policy.postmortem_days}.items():
         if not 1 <= count <= 1000:
             sheet.say((name,), "must be a whole number from 1 to 1000")
+
+
+def _check_evidence(sheet: Sheet, evidence: Evidence) -> None:
+    if not LEAST_RETENTION <= evidence.retention <= _LONGEST_RETENTION:
+        sheet.say(("evidence", "retention"), "must be at least 90d and at most 36500d: disputes come late")
+    if not timedelta(minutes=1) <= evidence.anchor_every <= _LONGEST:
+        sheet.say(("evidence", "anchor_every"), "must be from 1m to 28d")
+    names = [one.name for one in evidence.anchors]
+    for i, one in enumerate(evidence.anchors):
+        place: Place = ("evidence", "anchors", i)
+        if not CHANNEL.fullmatch(one.name) or names.index(one.name) != i:
+            sheet.say((*place, "name"), "must be a name in lower case that no other anchor has")
+        if one.kind not in ANCHORS:
+            sheet.say((*place, "kind"), f"is no kind of anchor: write {', '.join(ANCHORS)}")
+            continue
+        needed, allowed = ANCHORS[one.kind]
+        for field in ("url", "roots", "token", "channel", "retention"):
+            given = getattr(one, field) is not None
+            if field in needed and not given:
+                sheet.say((*place, field), f"is required for an anchor of kind {one.kind}: add it")
+            if given and field not in needed | allowed:
+                sheet.say((*place, field), f"means nothing for an anchor of kind {one.kind}: remove it")
+        if one.url is not None and not _ANCHOR_URL[one.kind].fullmatch(one.url):
+            sheet.say((*place, "url"), "must be " + ("s3://bucket/prefix" if one.kind == "s3" else "an http(s) URL"))
+        if one.retention is not None and one.retention < LEAST_RETENTION:
+            sheet.say((*place, "retention"), "must be at least 90d")
 
 
 def _check_names(sheet: Sheet, policy: Policy) -> None:

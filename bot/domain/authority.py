@@ -17,6 +17,7 @@ class Power(StrEnum):
     ROLLBACK = "rollback"
     HALT = "halt"
     REARM = "rearm"
+    EVIDENCE = "evidence"  # read, export, hold, let expire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,31 @@ class FreezeBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorAt:
+    """One place outside our reach that gets signed checkpoints; which fields it takes depends on `kind`."""
+
+    name: str
+    kind: str
+    """`rfc3161`, `http`, `s3` or `slack`."""
+    url: str | None = None
+    roots: str | None = None
+    """PEM file with the roots of a timestamp authority."""
+    token: str | None = None
+    """Reference (`env:NAME`, `file:/path`) of a bearer token."""
+    channel: str | None = None
+    retention: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How long evidence is kept at least, and who else holds the log's checkpoints."""
+
+    retention: timedelta = timedelta(days=90)
+    anchors: tuple[AnchorAt, ...] = ()
+    anchor_every: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """All choices with their defaults; times are durations."""
 
@@ -93,6 +118,7 @@ class Policy:
     runbook_hosts: tuple[str, ...] = ()
     """Hosts to whose runbooks an incident's channel may lead, besides our own public address."""
     require_escrow: bool = True
+    evidence: Evidence = field(default_factory=Evidence)
     scale: float = 1.0
     """How much faster than real people's clocks run; more than 1 only in demo and drills."""
 

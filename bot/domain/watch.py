@@ -34,6 +34,10 @@ class Watch:
     halted_why: str = ""
     rearm: Rearm | None = None
     spent: Mapping[str, tuple[Spent, ...]] = field(default_factory=dict)
+    key: str | None = None
+    """The verifier key that the evidence log is signed with, once it was rotated."""
+    lost_anchors: tuple[str, ...] = ()
+    """Anchors that take no checkpoints at present."""
     ignored: tuple[str, ...] = ()
     """The alert episodes set aside last, so that their repeats are not written down again."""
 
@@ -58,6 +62,12 @@ def evolve(watch: Watch, written: j.Written) -> Watch:
             changed = replace(watch, halted_at=written.at, halted_by=written.by.person, halted_why=e.reason, rearm=None)
         case j.RearmAsked():
             changed = replace(watch, rearm=Rearm(approval=e.approval, person=e.person, expires_at=e.expires_at))
+        case j.KeyRotated():
+            changed = replace(watch, key=e.now)
+        case j.AnchorLost():
+            changed = replace(watch, lost_anchors=(*watch.lost_anchors, e.anchor))
+        case j.AnchorBack():
+            changed = replace(watch, lost_anchors=tuple(a for a in watch.lost_anchors if a != e.anchor))
         case j.AutomationRearmed():
             changed = replace(watch, halted_at=None, halted_by=None, halted_why="", rearm=None)
         case j.AlertIgnored():

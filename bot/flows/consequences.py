@@ -73,6 +73,9 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
         case j.StatusPrompted():
             due = written.at + world.config.policy.prompt_escalates
             todo.append(_todo(incident, written, "prompt.escalate", {"prompt": e.prompt}, due=due))
+        case j.EvidenceKept(what="signed-messages"):
+            merge = f"inspect:{incident.id}"
+            todo.append(_todo(incident, written, "evidence.inspect", merge=merge, due=written.at + MOMENT))
         case j.Resolved():
             if incident.peak is not Severity.SEV3:
                 todo.append(_todo(incident, written, "postmortem"))
@@ -81,7 +84,15 @@ def consequences(incident: Incident | None, written: j.Written, world: World) ->
     return todo
 
 
-_SILENT = (j.HeaderPosted, j.ChannelArchived, j.CommandRefused, j.EvidenceExported)
+_SILENT = (
+    j.HeaderPosted,
+    j.ChannelArchived,
+    j.CommandRefused,
+    j.EvidenceExported,
+    j.EvidenceSealed,
+    j.EvidenceRead,
+    j.EvidenceExpired,
+)
 
 
 def _talk(incident: Incident, written: j.Written, world: World) -> list[Todo]:
@@ -155,6 +166,9 @@ _SPOKEN = (
     j.StatusGiven,
     j.NoteAdded,
     j.ActionAdded,
+    j.EvidenceFound,
+    j.HoldPlaced,
+    j.HoldLifted,
     j.WorkBuried,
 )
 

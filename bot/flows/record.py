@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from bot.domain import journal as j
-from bot.domain.authority import Power
 from bot.domain.cadence import business_days_after
 from bot.domain.incident import Incident
 from bot.domain.roles import Role
@@ -102,25 +101,3 @@ def drafted(book: Book, command: Drafted) -> Incident:
     return book.write(
         incident, j.PostmortemDrafted(item=command.item, sha256=command.sha256, due_on=due_on(book, incident))
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export(Command):
-    """An incident's evidence leaves the house. `power` is what any responder has; the reason is custody."""
-
-    incident: int
-    reason: str
-
-    def power(self) -> Power | None:
-        """Return the power that exporting takes."""
-        return Power.RESPOND
-
-
-def export(book: Book, command: Export) -> int:
-    """Write the export down as the record that ends it; return that record's number."""
-    incident = book.incident(command.incident)
-    items = [w.entry for w in book.journal(incident.number) if isinstance(w.entry, j.EvidenceKept)]
-    entry = j.EvidenceExported(
-        records=incident.version + 1, items=tuple(item.sha256 for item in items), reason=command.reason or "not given"
-    )
-    return book.write(incident, entry).version

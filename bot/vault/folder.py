@@ -87,6 +87,16 @@ class Folder:
             return True
         return False
 
+    def remove(self, sha256: str) -> None:
+        """Remove a blob for good, if it is there; whoever asks has written down first that it goes."""
+        path = _path(self._blobs, sha256)
+        try:
+            with files.directory(path.parent) as shelf:
+                os.unlink(path.name, dir_fd=shelf)
+                os.fsync(shelf)
+        except FileNotFoundError:
+            return
+
     def all(self) -> Iterator[str]:
         """Yield the names of all blobs, sorted."""
         return (shelf + rest for shelf, rest, blob in self._walk() if blob)

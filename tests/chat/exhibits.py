@@ -13,7 +13,7 @@ from itertools import cycle
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from bot.chat import furniture, header, home, messages, oncall, rooms, settled, step_views, views
+from bot.chat import evidence, furniture, header, home, messages, oncall, rooms, settled, step_views, views
 from bot.chat.answers import Answer, say, sorry
 from bot.chat.forms import Forms
 from bot.chat.front import Act, Caller, Front
@@ -132,7 +132,36 @@ def _effects(nodes: tuple[str, ...], words: str) -> list[Told]:
         (614, BOT, j.ProofRevoked(node=nodes[0], state=State.FAILED, reason=words)),
         (615, BOT, j.TargetsHeld(verb=Verb.ISOLATE, targets=nodes, reason=words)),
         (616, BOT, j.StepSkipped(verb=Verb.CAPTURE, targets=nodes, reason=words)),
+        *((617, BOT, _kept(n, node, words)) for n, node in enumerate(nodes[:30], 1)),
+        (618, BOT, j.EvidenceMissing(what="network-capture", node=nodes[0], reason=words)),
+        (
+            619,
+            BOT,
+            j.EvidenceFound(finding="f", kind="equivocation", text=words, items=("ev-7-1", "ev-7-2"), key=words),
+        ),
+        (620, ADA, j.HoldPlaced(reason=words)),
+        (621, ADA, j.HoldLifted(reason=words)),
+        (622, ADA, j.HoldPlaced(reason=words)),
     ]
+
+
+def _kept(n: int, node: str, words: str) -> j.EvidenceKept:
+    return j.EvidenceKept(
+        item=f"ev-7-{n}",
+        sha256=f"{n:064x}",
+        size=4000 + n,
+        media_type="application/x-ndjson",
+        what="signed-messages" if n == 1 else f"{words[:20]}-{n}",
+        node=node,
+        source=words[:200],
+        collector="stopsign",
+        tool="stopsign",
+        collected_at=START,
+        clock="system clock, UTC",
+        window_from=None,
+        window_to=None,
+        reason=words,
+    )
 
 
 def _asked(id_: str, verb: Verb, nodes: tuple[str, ...], words: str) -> j.ApprovalAsked:
@@ -296,6 +325,7 @@ COMMANDS = (
     "list",
     "show",
     "timeline",
+    "evidence",
     "postmortem",
     "oncall",
     "console",
@@ -307,6 +337,14 @@ COMMANDS = (
     "halt",
 )
 """Commands that only look, or open a form."""
+
+
+def _evidence() -> Iterator[Exhibit]:
+    for count, words in ((1, PLAIN), (1000, NASTY)):
+        told = night(count, words)
+        what = (fold(7, told), [w.entry for w in told])
+        yield show(f"evidence {count}", evidence.overview, *what)
+    yield show("evidence none", evidence.overview, Incident(number=7), [])
 
 
 def _headers() -> Iterator[Exhibit]:
@@ -433,7 +471,7 @@ def _answers() -> Iterator[Exhibit]:
 
 def exhibits() -> tuple[Exhibit, ...]:
     """Return all exhibits, each under its own name."""
-    return (*_headers(), *_entries(), *_messages(), *_views(), *_homes(), *_answers())
+    return (*_evidence(), *_headers(), *_entries(), *_messages(), *_views(), *_homes(), *_answers())
 
 
 EXHIBITS: tuple[Exhibit, ...] = exhibits()

@@ -145,6 +145,14 @@ def test_help_fits_a_phone() -> None:
 
 def test_every_command_of_the_help_is_carried_out() -> None:
     typed = {"waive": "waive capture seq-01 because", "sev": "sev SEV-1", "role": "role ic", "note": "note x"}
-    more = ("action done 1", "action add x", "contained x", "reopen x", "breakglass x")
+    more = (
+        "action done 1",
+        "action add x",
+        "contained x",
+        "reopen x",
+        "breakglass x",
+        "evidence hold x",
+        "evidence lift x",
+    )
     texts = [typed.get(name, f"{name} seq-01" if name in set(Verb) else name) for name in USAGE if name not in NEEDY]
     assert {parse(text, HERE).name for text in (*texts, *more)} == set(CARRIED_OUT)

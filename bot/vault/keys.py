@@ -1,0 +1,105 @@
+"""The log's key and its successor: who signs the next checkpoint, and how a new key takes over.
+
+A rotation is a record of the log (KeyRotated). The next checkpoint, which covers that record, is signed with both keys:
+so that whoever trusts the old one can follow. Only then does the new key take the old one's place, and the old
+private key is gone. Cut off anywhere, the next checkpoint goes on from where it was.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from bot.domain.checkpoint import Checkpoint, VerifierKey
+from bot.errors import Misconfigured
+from bot.vault import files
+from bot.vault.signer import create_key, load_key
+
+CURRENT, NEXT = "checkpoint.pem", "checkpoint.next.pem"
+
+
+class Keys:
+    """The key files in the evidence folder; several processes may look at them."""
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        """Load the current key, made on the first start. Raises Misconfigured."""
+        self._folder = folder
+        self._origin = origin
+        path = folder / CURRENT
+        if path.exists():
+            self._signer = load_key(path, origin)
+        else:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._signer = create_key(path, origin)
+        self._seen = _identity(path)
+
+    @property
+    def key(self) -> VerifierKey:
+        """Return the public key that signs, as this process knows it."""
+        return self._signer.key
+
+    def successor(self) -> VerifierKey:
+        """Return the public key that is to follow, made if need be; it signs nothing before the log says so."""
+        path = self._folder / NEXT
+        signer = load_key(path, self._origin) if path.exists() else create_key(path, self._origin)
+        return signer.key
+
+    def sign(self, checkpoint: Checkpoint, *, due: str | None) -> str:
+        """Return the signed note; `due` is the verifier key that the log names, None before any rotation.
+
+        Signed with both keys while the one that is due has not yet taken over. Raises Misconfigured when the key that
+        is due is not here: then nothing is signed.
+        """
+        self._reload()
+        if due is None or due == self._signer.key.encode():
+            return self._signer.sign(checkpoint)
+        path = self._folder / NEXT
+        following = load_key(path, self._origin) if path.exists() else None
+        if following is None or following.key.encode() != due:
+            raise Misconfigured([f"the log is signed with {due}, whose private key is not in {self._folder}"])
+        return both(self._signer.sign(checkpoint), following.sign(checkpoint))
+
+    def settle(self, due: str | None) -> bool:
+        """Let the key that is due take over, once a checkpoint with both signatures is stored; True when it did."""
+        path = self._folder / NEXT
+        if due is None or due == self._signer.key.encode() or not path.exists():
+            return False
+        if load_key(path, self._origin).key.encode() != due:
+            return False
+        with files.directory(self._folder.absolute()) as folder:
+            os.rename(NEXT, CURRENT, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        self._reload()
+        return True
+
+    def _reload(self) -> None:
+        """Take what another process has put in place of the key."""
+        path = self._folder / CURRENT
+        if (now := _identity(path)) != self._seen:
+            self._signer, self._seen = load_key(path, self._origin), now
+
+
+def both(first: str, second: str) -> str:
+    """Return one note with the signatures of two notes over the same text (C2SP signed-note, Format)."""
+    text, _, mine = first.rpartition("\n\n")
+    other, _, theirs = second.rpartition("\n\n")
+    if text != other:
+        raise ValueError("two notes with different texts have no signatures in common")
+    return f"{text}\n\n{mine}{theirs}"
+
+
+def chain(first: str, rotations: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the keys of a log in their order, from `first` on; raises Misconfigured where a rotation does not follow.
+
+    `rotations` are (was, now) of the KeyRotated records.
+    """
+    keys = [first]
+    for was, now in rotations:
+        if was != keys[-1]:
+            raise Misconfigured([f"a rotation goes from {was}, but the key before it is {keys[-1]}"])
+        keys.append(now)
+    return keys
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_ino, state.st_mtime_ns
