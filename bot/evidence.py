@@ -9,7 +9,7 @@ from bot.app import App
 from bot.domain.authority import Actor
 from bot.domain.leaf import JournalRecord
 from bot.errors import Invalid
-from bot.flows import record
+from bot.flows import custody
 from bot.store import sequencer
 from bot.vault.export import Exported, export_folder
 from bot.vault.report import Report
@@ -39,7 +39,7 @@ async def export(app: App, incident: int, target: Path, *, by: Actor, reason: st
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Invalid(f"{target} is not an empty folder: name a new one.", where="out")
-    last = await app.ledger.decide(record.export, record.Export(by=by, incident=incident, reason=reason))
+    last = await app.ledger.decide(custody.export, custody.Export(by=by, incident=incident, reason=reason))
     while await app.sequence():
         pass
 
