@@ -1,7 +1,6 @@
 """Custody: who reads evidence, takes it out of the house, holds it, lets it expire; each with a reason, in the log."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
 
 from bot.domain import journal as j
@@ -152,11 +151,6 @@ def rotate_key(book: Book, command: RotateKey) -> Watch:
     if current is not None and current != command.was:
         raise Refused("The key was rotated by somebody else meanwhile: look at `stopsign evidence key`.")
     return book.write_watch(j.KeyRotated(was=command.was, now=command.now, reason=_reason(command)))
-
-
-def removable(retention: timedelta) -> str:
-    """Return the rule in words."""
-    return f"{retention.days} days after it was kept, unless the incident is open or under legal hold"
 
 
 def _reason(command: _Custody) -> str:

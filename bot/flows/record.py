@@ -34,7 +34,7 @@ def keep(book: Book, command: Keep) -> str:
     """Enter an item into custody; return its id (`ev-7-3`). The same content from the same place is one item."""
     incident = book.incident(command.incident)
     for e in book.kept(incident.number, command.sha256):
-        if (e.what, e.node) == (command.what, command.node):
+        if (e.what, e.node) == (command.what, command.node) and not _expired(book, incident, e):
             return e.item
     item = f"ev-{incident.number}-{incident.items + 1}"
     evidence_lead = incident.roles.get(Role.EVIDENCE)
@@ -59,6 +59,13 @@ def keep(book: Book, command: Keep) -> str:
         ),
     )
     return item
+
+
+def _expired(book: Book, incident: Incident, kept: j.EvidenceKept) -> bool:
+    """Tell whether the content of an item was let go: kept again it is another item."""
+    entries = [w.entry for w in book.journal(incident.number)]
+    since = entries.index(kept)
+    return any(isinstance(e, j.EvidenceExpired) and e.sha256 == kept.sha256 for e in entries[since:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
+from time import time
 from typing import BinaryIO, Final
 
-from bot.errors import Invalid, NotFound, StopsignError
+from bot.errors import Invalid, NotFound, Refused, StopsignError
 from bot.ports import Kept
 from bot.vault import files
 
 _INCOMING: Final = ".incoming-"
+_FRESH: Final = 3600.0
+"""Seconds within which what was kept is never removed."""
 _NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _REST: Final = re.compile(r"[0-9a-f]{62}", re.ASCII)
@@ -88,10 +91,15 @@ class Folder:
         return False
 
     def remove(self, sha256: str) -> None:
-        """Remove a blob for good, if it is there; whoever asks has written down first that it goes."""
+        """Remove a blob for good, if it is there; whoever asks has written down first that it goes.
+
+        Raises Refused for what was kept, or kept again, within the last hour: its record may be on its way.
+        """
         path = _path(self._blobs, sha256)
         try:
             with files.directory(path.parent) as shelf:
+                if time() - os.stat(path.name, dir_fd=shelf, follow_symlinks=False).st_mtime < _FRESH:
+                    raise Refused(f"the content {sha256} was kept less than an hour ago: it stays")
                 os.unlink(path.name, dir_fd=shelf)
                 os.fsync(shelf)
         except FileNotFoundError:
@@ -205,6 +213,7 @@ def _swept(name: str, blobs: int) -> bool:
 
 def _verify_existing(name: str, shelf: int) -> None:
     with files.open_plain(name[2:], within=shelf) as blob:
+        os.utime(blob.fileno())  # kept again just now: whoever removes old contents leaves it alone
         _check(name, files.digest(blob)[0])
 
 

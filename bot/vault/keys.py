@@ -6,10 +6,11 @@ private key is gone. Cut off anywhere, the next checkpoint goes on from where it
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bot.domain.checkpoint import Checkpoint, VerifierKey
+from bot.domain.checkpoint import Checkpoint, CheckpointError, VerifierKey
 from bot.errors import Misconfigured
 from bot.vault import files
 from bot.vault.signer import create_key, load_key
@@ -87,17 +88,27 @@ def both(first: str, second: str) -> str:
     return f"{text}\n\n{mine}{theirs}"
 
 
-def chain(first: str, rotations: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the keys of a log in their order, from `first` on; raises Misconfigured where a rotation does not follow.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """A key, and from which tree size on checkpoints must bear its signature."""
 
-    `rotations` are (was, now) of the KeyRotated records.
+    since: int
+    key: VerifierKey
+
+
+def reigns(current: str, rotations: Sequence[tuple[int, str, str]]) -> tuple[Reign, ...]:
+    """Return the log's keys in their order; `rotations` are (leaf, was, now) of the KeyRotated records, oldest first.
+
+    Raises CheckpointError where one does not follow from the one before, or the last does not lead to `current`.
     """
-    keys = [first]
-    for was, now in rotations:
-        if was != keys[-1]:
-            raise Misconfigured([f"a rotation goes from {was}, but the key before it is {keys[-1]}"])
-        keys.append(now)
-    return keys
+    found = [Reign(since=0, key=VerifierKey.parse(rotations[0][1] if rotations else current))]
+    for leaf, was, now in rotations:
+        if was != found[-1].key.encode():
+            raise CheckpointError(f"leaf {leaf} rotates from {was}, but the key before it is {found[-1].key.encode()}")
+        found.append(Reign(since=leaf + 1, key=VerifierKey.parse(now)))
+    if found[-1].key.encode() != current:
+        raise CheckpointError(f"the log names {found[-1].key.encode()} as its key, not {current}")
+    return tuple(found)
 
 
 def _identity(path: Path) -> tuple[int, int]:

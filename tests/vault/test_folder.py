@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import Invalid, NotFound
+from bot.errors import Invalid, NotFound, Refused
 from bot.ports import Blobs, Kept
 from bot.vault import files
 from bot.vault.folder import Damaged, Folder
@@ -229,3 +229,21 @@ def test_what_was_acknowledged_before_the_kill_is_there(vault: Folder, tmp_path:
 
 def test_there_is_nothing_to_sweep_in_a_new_vault(vault: Folder) -> None:
     assert vault.sweep() == 0
+
+
+def test_an_old_content_is_removed_for_good_and_a_fresh_one_never(vault: Folder, tmp_path: Path) -> None:
+    kept = vault.put([b"old"])
+    with pytest.raises(Refused, match="less than an hour ago"):
+        vault.remove(kept.sha256)
+    path = tmp_path / "evidence" / "blobs" / kept.sha256[:2] / kept.sha256[2:]
+    for again in (True, False):
+        os.utime(path, (0, 0))
+        if again:
+            vault.put([b"old"])  # kept again: its record may be on its way
+            with pytest.raises(Refused):
+                vault.remove(kept.sha256)
+    vault.remove(kept.sha256)
+    vault.remove(kept.sha256)
+    assert not vault.exists(kept.sha256)
+    with pytest.raises(Invalid, match="not the SHA-256"):
+        vault.remove("../../etc/passwd")
