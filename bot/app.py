@@ -24,12 +24,15 @@ from bot.ledger import Ledger
 from bot.monitoring.prometheus import Prometheus
 from bot.nodes.catalog import driver
 from bot.nodes.reach import Connect, Reach, traits_of
+from bot.ports import Blobs
 from bot.schedule import ticking
 from bot.settings import Settings
+from bot.steps.anchor import Anchorer
 from bot.steps.capture import Capturer
 from bot.steps.communicate import Communicator
 from bot.steps.evidence import Keeper
 from bot.steps.freeze import Freezer
+from bot.steps.inspect import Inspector, Vault
 from bot.steps.isolate import Isolator
 from bot.steps.playbook import Playbooks
 from bot.steps.postmortem import PostmortemWriter
@@ -39,12 +42,15 @@ from bot.steps.timers import Timers
 from bot.steps.unconnected import Unconnected
 from bot.steps.unfreeze import Unfreezer
 from bot.store import database as db
+from bot.store.anchor_log import AnchorLog
 from bot.store.claims import Claims
 from bot.store.database import Database
 from bot.store.sequencer import Sequencer
 from bot.store.tokens import TokenTable
+from bot.vault.anchors import make as make_anchor
 from bot.vault.folder import Folder
-from bot.vault.signer import ORIGIN, CheckpointSigner, create_key, load_key
+from bot.vault.keys import Keys
+from bot.vault.signer import ORIGIN
 from bot.worker import Handler, Worker
 
 if TYPE_CHECKING:  # Slack and the web server take a second to import, which the command line need not wait for
@@ -52,6 +58,7 @@ if TYPE_CHECKING:  # Slack and the web server take a second to import, which the
     from starlette.types import ASGIApp
 
     from bot.chat import Chat
+    from bot.vault.bucket import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +83,10 @@ class App:
     claims: Claims
     handlers: Mapping[str, Handler]
     sequencer: Sequencer
-    signer: CheckpointSigner
-    blobs: Folder
+    keys: Keys
+    blobs: "Folder | Bucket"
+    keeper: Keeper
+    anchorer: Anchorer
     fleet: Reach
     prometheus: Prometheus
     chat: "Chat | None"
@@ -95,8 +104,12 @@ class App:
         return Worker(self.claims, handlers, clock=self.ledger.clock, buried=self._buried, incident=incident)
 
     async def sequence(self) -> int:
-        """Number what is unnumbered in the evidence log and sign a checkpoint."""
-        return await self.database.writer.do(self.sequencer.sequence)
+        """Number what is unnumbered in the evidence log and sign a checkpoint; a key that is due takes over."""
+        added = await self.database.writer.do(self.sequencer.sequence)
+        if added:
+            watch = await self.ledger.read(lambda rows: rows.watch())
+            await asyncio.to_thread(self.keys.settle, watch.key)
+        return added
 
     async def _buried(self, work: Work, why: str) -> None:
         """Write dead work down where people see it; other channels follow from the entry."""
@@ -134,8 +147,8 @@ def build(settings: Settings) -> App:
     world = World(config=config, traits=lambda endpoint: traits_of(drivers.get(endpoint.driver), endpoint))
     ledger = Ledger(database, world=world, clock=clock)
     evidence = home / "evidence"
-    signer = _signer(evidence)
-    blobs = Folder(evidence)
+    keys = Keys(evidence, ORIGIN)
+    blobs = _blobs(settings, config, evidence, clock)
     fleet = Reach(
         drivers={name: _connect(module) for name, module in drivers.items()},
         secret=secret_of,
@@ -145,6 +158,7 @@ def build(settings: Settings) -> App:
     prometheus = Prometheus(settings.prometheus_url)
     chat = _chat(settings, ledger, blobs)
     keeper = Keeper(ledger, blobs)
+    anchorer = _anchors(settings, config, ledger, database, chat, clock)
     return App(
         settings=settings,
         config=config,
@@ -152,10 +166,16 @@ def build(settings: Settings) -> App:
         database=database,
         ledger=ledger,
         claims=Claims(database.writer, now=clock.now),
-        handlers={**_handlers(ledger, fleet, keeper, prometheus, home), **(chat.handlers if chat else {})},
-        sequencer=Sequencer(origin=ORIGIN, sign=signer.sign, now=clock.now),
-        signer=signer,
+        handlers={
+            **_handlers(ledger, fleet, keeper, blobs, prometheus, home),
+            **anchorer.handlers(),
+            **(chat.handlers if chat else {}),
+        },
+        sequencer=Sequencer(origin=ORIGIN, sign=keys.sign, now=clock.now),
+        keys=keys,
         blobs=blobs,
+        keeper=keeper,
+        anchorer=anchorer,
         fleet=fleet,
         prometheus=prometheus,
         chat=chat,
@@ -163,7 +183,7 @@ def build(settings: Settings) -> App:
 
 
 def _handlers(
-    ledger: Ledger, fleet: Reach, keeper: Keeper, prometheus: Prometheus, home: Path
+    ledger: Ledger, fleet: Reach, keeper: Keeper, vault: Vault, prometheus: Prometheus, home: Path
 ) -> Mapping[str, Handler]:
     freezer = Freezer(ledger, fleet, keeper)
     isolator = Isolator(ledger, fleet)
@@ -177,6 +197,7 @@ def _handlers(
         "step.rollback": Rollbacker(ledger, fleet, keeper).step,
         "step.throttle": Throttler(ledger, fleet).step,
         "step.capture": Capturer(ledger, fleet, keeper, prometheus).step,
+        "evidence.inspect": Inspector(ledger, vault).inspect,
         "step.communicate": Communicator(ledger).step,
         "postmortem": PostmortemWriter(ledger, keeper, home / "postmortems").draft,
         **Timers(ledger).handlers(),
@@ -204,16 +225,48 @@ def _connect(module: ModuleType) -> Connect:
     return connect
 
 
-def _signer(evidence: Path) -> CheckpointSigner:
-    """Load the checkpoint key; make it on the first start."""
-    path = evidence / "checkpoint.pem"
-    if path.exists():
-        return load_key(path, ORIGIN)
-    evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return create_key(path, ORIGIN)
+def _blobs(settings: Settings, config: Config, evidence: Path, clock: SystemClock) -> "Folder | Bucket":
+    """Return where the content of evidence goes; what dead writers left behind is removed. Raises Misconfigured."""
+    if settings.evidence_url is None:
+        folder = Folder(evidence)
+        folder.sweep()
+        return folder
+    from bot.vault.bucket import Bucket
+
+    return Bucket.from_url(
+        settings.evidence_url,
+        endpoint=settings.s3_endpoint_url,
+        retention=config.policy.evidence.retention,
+        spool=evidence / "incoming",
+        clock=clock,
+    )
 
 
-def _chat(settings: Settings, ledger: Ledger, blobs: Folder) -> "Chat | None":
+def _anchors(
+    settings: Settings, config: Config, ledger: Ledger, database: Database, chat: "Chat | None", clock: SystemClock
+) -> Anchorer:
+    """Return what hands checkpoints to others; raises Misconfigured with all that is missing."""
+    found, problems = [], list[str]()
+    for one in config.policy.evidence.anchors:
+        try:
+            found.append(
+                make_anchor(
+                    one,
+                    secret=secret_of,
+                    post=chat.post if chat else None,
+                    clock=clock,
+                    retention=config.policy.evidence.retention,
+                    s3_endpoint=settings.s3_endpoint_url,
+                )
+            )
+        except Misconfigured as error:
+            problems += error.problems
+    if problems:
+        raise Misconfigured(problems)
+    return Anchorer(ledger, AnchorLog(database), found, every=config.policy.evidence.anchor_every)
+
+
+def _chat(settings: Settings, ledger: Ledger, blobs: Blobs) -> "Chat | None":
     if settings.slack_bot_token is None:
         return None
     from bot.chat import build as build_chat
@@ -250,7 +303,10 @@ async def running(app: App) -> AsyncIterator[Worker]:
     async def sequence() -> None:
         await app.sequence()
 
-    ticks = ticking(wake, sequence)
+    async def anchor() -> None:
+        await app.anchorer.tick()
+
+    ticks = ticking(wake, sequence, anchor)
     ticks.start()
     socket = app.chat.socket if app.chat else None
     if socket is not None:
@@ -274,6 +330,8 @@ async def close(app: App) -> None:
     await app.fleet.aclose()
     await app.prometheus.aclose()
     app.database.stop()
+    if not isinstance(app.blobs, Folder):
+        app.blobs.close()
 
 
 def web(app: App, *, open_to_all: bool = False) -> "FastAPI":

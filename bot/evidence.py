@@ -25,7 +25,7 @@ async def verify(app: App) -> Report:
         return verify_live(
             records=sequencer.records(connection, every=True),
             checkpoints=sequencer.checkpoints(connection),
-            vkey=app.signer.key.encode(),
+            vkey=app.keys.key.encode(),
             blobs=app.blobs,
         )
 
@@ -52,7 +52,7 @@ async def export(app: App, incident: int, target: Path, *, by: Actor, reason: st
             records=_proven(connection, incident, last, head.size),
             shelf=app.blobs,
             checkpoint=head.note,
-            vkey=app.signer.key.encode(),
+            vkey=app.keys.key.encode(),
         )
 
     return await app.database.reading(act)

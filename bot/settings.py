@@ -61,7 +61,14 @@ def _command(text: str) -> str:
     return text
 
 
+def _bucket(url: str) -> str:
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?", url):
+        raise ValueError("must be s3://bucket or s3://bucket/prefix; unset it to keep evidence in the home folder")
+    return url
+
+
 Url = Annotated[str, AfterValidator(_http)]
+EvidenceUrl = Annotated[str, AfterValidator(_bucket)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -94,6 +101,8 @@ class Settings(BaseSettings):
     )
     command: Annotated[str, AfterValidator(_command)] = "/incident"
     prometheus_url: Url | None = None
+    evidence_url: EvidenceUrl | None = None
+    s3_endpoint_url: Url | None = None
     time_scale: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     log_level: LogLevel = "info"
 

@@ -40,7 +40,14 @@ class Chat:
     handlers: Mapping[str, Handler]
     slack: Slack
     front: Front
+    directory: Directory
     socket: Socket | None = None
+
+    async def post(self, channel: str, text: str) -> str:
+        """Post a text in a channel by name, as it is; return the message's id. Raises ChatError."""
+        room = await self.directory.joined(channel)
+        arguments = {"channel": room, "text": text, "unfurl_links": False, "unfurl_media": False}
+        return str((await self.slack.call("chat.postMessage", arguments))["ts"])
 
     async def aclose(self) -> None:
         """Let late answers end, close the connections."""
@@ -91,5 +98,6 @@ def build(
         handlers=handlers(desk, places, command=command),
         slack=slack,
         front=front,
+        directory=directory,
         socket=Socket(app=app, slack=slack, app_token=app_token, now=clock.now) if app_token else None,
     )

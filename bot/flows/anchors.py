@@ -54,7 +54,7 @@ def lost(book: Book, command: Lost) -> Watch:
     watch = book.watch()
     if command.anchor in watch.lost_anchors:
         return watch
-    return book.write_watch(j.AnchorLost(anchor=command.anchor, reason=command.reason[:LONGEST_REASON]))
+    return book.write_watch(j.AnchorLost(anchor=command.anchor, reason=_one_line(command.reason)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +71,8 @@ def back(book: Book, command: Back) -> Watch:
     if command.anchor not in watch.lost_anchors:
         return watch
     return book.write_watch(j.AnchorBack(anchor=command.anchor, size=command.size))
+
+
+def _one_line(reason: str) -> str:
+    """Return what the other side said as the journal can hold it: one line, not endless, only what UTF-8 can say."""
+    return " ".join(reason.split())[:LONGEST_REASON].encode("utf-8", "replace").decode()

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.domain.findings import GRAVE, MORE, Finding
 from bot.domain.journal import EvidenceFound
-from bot.domain.signing import GRAVE, MORE, Finding
 from bot.flows.book import Book, Command
 
 MOST = 20

@@ -1,7 +1,6 @@
 """Capture: what a node knows about the window before the incident, into the vault, item by item."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from bot.ledger import Ledger
 from bot.ports import Item, Recorder, Recorders, Symptoms
 from bot.steps.evidence import Keeper, Where, once
 from bot.steps.fanout import Outcome, run_step
+from bot.steps.messages import Lines, loosely
 
 SIGNED = "signed-messages"
 METRICS = (
@@ -25,6 +25,7 @@ METRICS = (
 
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+_BLOCK = 1 << 20
 
 
 @dataclass(slots=True)
@@ -130,22 +131,35 @@ class Capturer:
 
 
 async def noting_highest(chunks: AsyncIterator[bytes], highest: dict[str, int]) -> AsyncIterator[bytes]:
-    """Pass newline-delimited signed messages through, noting in `highest` how far each key has come, by mark."""
-    rest = b""
+    """Pass newline-delimited signed messages through, noting in `highest` how far each key has come, by mark.
+
+    Lines are read in a thread while later chunks pass; a line longer than `messages.LONGEST` is not read. `highest` is
+    complete when the stream has ended.
+    """
+    lines, waiting, size = Lines(), list[bytes](), 0
+    reading: asyncio.Task[None] | None = None
     async for chunk in chunks:
         yield chunk
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            _note(line, highest)
-    _note(rest, highest)
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= _BLOCK:
+            if reading is not None:
+                await reading
+            reading = asyncio.create_task(asyncio.to_thread(_note, waiting, lines, highest))
+            waiting, size = [], 0
+    if reading is not None:
+        await reading
+    await asyncio.to_thread(_note, waiting, lines, highest, last=True)
 
 
-def _note(line: bytes, highest: dict[str, int]) -> None:
-    """Note one message; a line that is no message is kept as evidence all the same."""
-    try:
-        found = mark_of(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return
-    if found is not None:
-        mark, height = found
-        highest[mark] = max(height, highest.get(mark, -1))
+def _note(chunks: list[bytes], lines: Lines, highest: dict[str, int], *, last: bool = False) -> None:
+    """Note the messages of some chunks; a line that is no message is kept as evidence all the same."""
+    whole = lines.feed(b"".join(chunks))
+    for line in [*whole, *lines.end()] if last else whole:
+        try:
+            found = mark_of(loosely(line))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            continue
+        if found is not None:
+            mark, height = found
+            highest[mark] = max(height, highest.get(mark, -1))

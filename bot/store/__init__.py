@@ -1,5 +1,5 @@
-"""The database: rows, journal, work claims, the sequencer and migrations.
+"""The database: rows, journal, work claims, the sequencer and migrations, on SQLite or PostgreSQL.
 
-One writer thread owns the only writing connection to SQLite; decisions that arrive together are committed together.
-Nothing in this room decides anything.
+One writer thread a process owns its only writing connection; decisions that arrive together are committed together, and
+no two processes write at once. Nothing in this room decides anything.
 """

@@ -1,29 +1,51 @@
-"""Claims on the work table: implements `ports.Queue` for SQLite."""
+"""Claims on the work table: implements `ports.Queue`.
+
+Due times are by the process's clock, as they were written. Leases are by the database's clock on PostgreSQL, since the
+clocks of several machines differ; on SQLite all processes have one machine's clock.
+"""
 
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, TextClause, bindparam, select, text, update
 
 from bot.domain.work import Again, Dead, Done, Result, Work
+from bot.store.spelling import CLOCK, POSTGRESQL, SQLITE, clock, storable
 from bot.store.transaction import WORK
 from bot.store.writer import Writer
 
-_CLAIM = text(
-    """
-    UPDATE work SET lease_until = :lease, fence = fence + 1, attempts = attempts + 1
-    WHERE id IN (
-        SELECT w.id FROM work AS w
-        WHERE w.state = 'ready' AND w.due_at <= :now AND (w.lease_until IS NULL OR w.lease_until <= :now)
-          AND w.kind IN :kinds AND (:incident IS NULL OR w.incident = :incident)
-          AND (w.lane IS NULL OR NOT EXISTS (
-              SELECT 1 FROM work AS o WHERE o.state = 'ready' AND o.lane = w.lane AND o.id < w.id))
-        ORDER BY w.priority, w.due_at, w.id LIMIT :most)
-    RETURNING id, key, kind, body, incident, fence, attempts, due_at
-    """
-).bindparams(bindparam("kinds", expanding=True))
+_DUE = """
+    SELECT w.id FROM work AS w
+    WHERE w.state = 'ready' AND w.due_at <= :now AND (w.lease_until IS NULL OR w.lease_until <= {clock})
+      AND w.kind IN :kinds AND (CAST(:incident AS INTEGER) IS NULL OR w.incident = :incident)
+      AND (w.lane IS NULL OR NOT EXISTS (
+          SELECT 1 FROM work AS o WHERE o.state = 'ready' AND o.lane = w.lane AND o.id < w.id))
+    ORDER BY w.priority, w.due_at, w.id LIMIT :most"""
+_LEASED = "RETURNING work.id, key, kind, body, incident, fence, attempts, due_at"
+
+
+def _claim(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("kinds", expanding=True))
+
+
+_CLAIM = {
+    SQLITE: _claim(
+        f"""
+        UPDATE work SET lease_until = :now + :lease, fence = fence + 1, attempts = attempts + 1
+        WHERE id IN ({_DUE.format(clock=":now")}) {_LEASED}
+        """  # noqa: S608 - nothing in it comes from outside
+    ),
+    # Materialized: else the planner may run it more than once, and lease more than `most`.
+    POSTGRESQL: _claim(
+        f"""
+        WITH due AS MATERIALIZED ({_DUE.format(clock=CLOCK[POSTGRESQL])} FOR UPDATE SKIP LOCKED)
+        UPDATE work SET lease_until = {CLOCK[POSTGRESQL]} + :lease, fence = fence + 1, attempts = attempts + 1
+        FROM due WHERE work.id = due.id {_LEASED}
+        """  # noqa: S608
+    ),
+}
 
 
 class Claims:
@@ -39,7 +61,7 @@ class Claims:
         """Lease at most `limit` due rows of `kinds`; of each lane only the oldest unfinished one."""
         now = self._now()
         values = {
-            "lease": (now + lease).timestamp(),
+            "lease": lease.total_seconds(),
             "now": now.timestamp(),
             "kinds": list(kinds),
             "incident": incident,
@@ -47,7 +69,7 @@ class Claims:
         }
 
         def act(connection: Connection) -> tuple[Work, ...]:
-            return tuple(_work(row) for row in connection.execute(_CLAIM, values))
+            return tuple(_work(row) for row in connection.execute(_CLAIM[connection.dialect.name], values))
 
         found = await self._writer.do(act, soon=True)
         return tuple(sorted(found, key=lambda work: (work.due, work.id)))
@@ -56,9 +78,9 @@ class Claims:
         """Record a result; False when another worker holds the row by now."""
         match result:
             case Done(note=note):
-                values: dict[str, Any] = {"state": "done", "outcome": note, "lease_until": None}
+                values: dict[str, Any] = {"state": "done", "outcome": storable(note), "lease_until": None}
             case Dead(why=why):
-                values = {"state": "dead", "outcome": why, "lease_until": None}
+                values = {"state": "dead", "outcome": storable(why), "lease_until": None}
             case Again(at=at, body=body):
                 values = {"due_at": at.timestamp(), "lease_until": None, "attempts": 0}
                 if body is not None:
@@ -67,11 +89,12 @@ class Claims:
 
     async def retry(self, work: Work, *, at: datetime, error: str) -> bool:
         """Give failed work back; its attempts stay counted."""
-        return await self._held(work, {"due_at": at.timestamp(), "lease_until": None, "outcome": error})
+        return await self._held(work, {"due_at": at.timestamp(), "lease_until": None, "outcome": storable(error)})
 
     async def extend(self, work: Work, lease: timedelta) -> bool:
         """Renew a lease."""
-        return await self._held(work, {"lease_until": (self._now() + lease).timestamp()})
+        now: Any = clock() if self._writer.dialect == POSTGRESQL else self._now().timestamp()
+        return await self._held(work, {"lease_until": now + lease.total_seconds()})
 
     async def next_due(self) -> datetime | None:
         """Return when the next row that nobody holds falls due."""

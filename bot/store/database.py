@@ -1,21 +1,24 @@
 """The database as a whole: opens it, migrates it, runs transactions; implements `ports.Store`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from bot.errors import Misconfigured, NotCommitted
 from bot.ports import Rows
+from bot.store import held, postgresql, sqlite
+from bot.store.spelling import SQLITE
 from bot.store.transaction import Changed, Transaction
 from bot.store.writer import Writer
 
@@ -25,28 +28,23 @@ READERS = 4
 
 
 def connect(url: str) -> Engine:
-    """Return an engine for `sqlite:///…`: WAL, synchronous=FULL, foreign keys, five seconds of patience.
+    """Return an engine for `sqlite:///…` or `postgresql://…` (also `postgres://` and `postgresql+psycopg://`).
 
-    Raises Misconfigured for any other database.
+    On both, a transaction that writes holds off all others that write, in every process, from its beginning; with the
+    execution option `reading` it sees one consistent state and waits for nobody.
+    Raises Misconfigured for any other database, and when the driver is not installed.
     """
-    if not url.startswith("sqlite:///"):
-        raise Misconfigured(
-            [f"STOPSIGN_DATABASE_URL: only sqlite:///PATH is supported by this version, not {url.split(':')[0]}:"]
-        )
-    engine = create_engine(url, connect_args={"timeout": 5, "check_same_thread": False}, pool_size=READERS + 1)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy begins; BEGIN IMMEDIATE below
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("reading")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Misconfigured(["STOPSIGN_DATABASE_URL: is not a URL like postgresql://user@host/name"]) from error
+    if parsed.drivername == "sqlite":
+        return sqlite.connect(parsed, connections=READERS + 1)
+    if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+        return postgresql.connect(parsed, connections=READERS + 1)
+    raise Misconfigured(
+        [f"STOPSIGN_DATABASE_URL: must begin with sqlite:/// or postgresql://, not {parsed.drivername}:"]
+    )
 
 
 class Database:
@@ -59,7 +57,8 @@ class Database:
         self._listeners: list[Callable[[], None]] = []
         self._changed = Changed()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="stopsign-reader")
-        self.writer = Writer(engine, committed=self._committed, batch=self._changed)
+        commits = sqlite.Commits() if engine.dialect.name == SQLITE else postgresql.Commits()
+        self.writer = Writer(engine, commits=commits, committed=self._committed, batch=self._changed)
 
     def start(self) -> None:
         """Start the writer."""
@@ -94,11 +93,8 @@ class Database:
         """Run `act` on a connection that reads; raises NotCommitted when the database does not answer."""
 
         def run() -> T:
-            try:
-                with self.engine.connect().execution_options(reading=True) as connection, connection.begin():
-                    return act(connection)
-            except OperationalError as error:
-                raise NotCommitted(f"the database does not answer ({error.orig})") from error
+            with _reading(self.engine) as connection:
+                return act(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
@@ -115,9 +111,40 @@ def _alembic(url: str) -> AlembicConfig:
 
 
 def migrate(url: str) -> str:
-    """Bring the database to the newest schema and return its revision; existing data stays."""
-    command.upgrade(_alembic(url), "head")
+    """Bring the database to the newest schema and return its revision; existing data stays.
+
+    Raises NotCommitted when the database does not answer, Misconfigured when the log is not held append-only then.
+    """
+    with _answering():
+        command.upgrade(_alembic(url), "head")
+    engine = connect(url)
+    try:
+        if missing := unheld(engine):
+            raise Misconfigured([f"the database does not hold the log append-only: {sentence_of(missing)}"])
+    finally:
+        engine.dispose()
     return newest(url)
+
+
+def unheld(engine: Engine) -> list[str]:
+    """Return the names of the triggers that hold the log append-only and are missing, disabled or altered."""
+    with _reading(engine) as connection:
+        return held.unheld(connection)
+
+
+def sentence_of(missing: Sequence[str]) -> str:
+    """Return what to say of triggers that do not stand, and what to do."""
+    are = "is missing, disabled or altered" if len(missing) == 1 else "are missing, disabled or altered"
+    return f"{', '.join(missing)} {are}: check what is there with `stopsign evidence verify`, then restore them"
+
+
+def restore(engine: Engine) -> list[str]:
+    """Make all triggers that do not stand anew; return their names. It says nothing about what happened meanwhile."""
+    with _answering(), engine.connect() as connection, connection.begin():
+        missing = held.unheld(connection)
+        if missing:
+            held.hold(connection, *held.TABLES)
+        return missing
 
 
 def newest(url: str) -> str:
@@ -127,5 +154,21 @@ def newest(url: str) -> str:
 
 def revision(engine: Engine) -> str | None:
     """Return the database's revision, or None when it was never migrated."""
-    with engine.connect().execution_options(reading=True) as connection, connection.begin():
+    with _reading(engine) as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that reads one consistent state; raises NotCommitted when the database does not answer."""
+    with _answering(), engine.connect().execution_options(reading=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        raise NotCommitted(f"the database does not answer ({why})") from error

@@ -1,9 +1,12 @@
 """The tables. Times that are compared are seconds since the epoch; times that are hashed are text."""
 
-from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Column, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+BIG: Any = BigInteger().with_variant(Integer(), "sqlite")
+"""What counts rows: SQLite's integers have 64 bits anyway, and only `INTEGER` numbers its rows by itself."""
 
 
 class IncidentRow(SQLModel, table=True):
@@ -18,7 +21,7 @@ class IncidentRow(SQLModel, table=True):
         Index("incident_holding", "holding", sqlite_where=text("holding = 1"), postgresql_where=text("holding")),
     )
 
-    id: int = Field(primary_key=True)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     version: int
     key: str
     status: str
@@ -52,7 +55,7 @@ class JournalRow(SQLModel, table=True):
         Index("journal_unsequenced", "id", sqlite_where=text("leaf IS NULL"), postgresql_where=text("leaf IS NULL")),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     incident: int
     n: int
     at: str
@@ -61,7 +64,7 @@ class JournalRow(SQLModel, table=True):
     body: str = Field(sa_column=Column(Text, nullable=False))
     salt: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    leaf: int | None = None
+    leaf: int | None = Field(default=None, sa_type=BIG)
 
 
 class WorkRow(SQLModel, table=True):
@@ -76,7 +79,7 @@ class WorkRow(SQLModel, table=True):
         Index("work_merge", "merge", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     key: str = Field(unique=True)
     kind: str
     incident: int | None = Field(default=None, index=True)
@@ -100,7 +103,7 @@ class TileRow(SQLModel, table=True):
     __tablename__ = "tile"
 
     level: int = Field(primary_key=True)
-    idx: int = Field(primary_key=True)
+    idx: int = Field(primary_key=True, sa_type=BIG)
     hashes: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
@@ -109,7 +112,7 @@ class CheckpointRow(SQLModel, table=True):
 
     __tablename__ = "checkpoint"
 
-    size: int = Field(primary_key=True)
+    size: int = Field(primary_key=True, sa_type=BIG, sa_column_kwargs={"autoincrement": False})
     root: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     note: str = Field(sa_column=Column(Text, nullable=False))
     at: float
@@ -121,11 +124,11 @@ class AnchorRow(SQLModel, table=True):
     __tablename__ = "anchor"
     __table_args__ = (Index("anchor_newest", "anchor", "size"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     anchor: str
     """Its name in policy.yaml."""
     kind: str
-    size: int
+    size: int = Field(sa_type=BIG)
     note: str = Field(sa_column=Column(Text, nullable=False))
     """The signed checkpoint that was anchored."""
     at: float
@@ -152,29 +155,3 @@ class SettingRow(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     value: str = Field(sa_column=Column(Text, nullable=False))
-
-
-APPEND_ONLY: Mapping[str, tuple[str, ...]] = {
-    "journal": (
-        """CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
-           BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-        """CREATE TRIGGER journal_no_change BEFORE UPDATE ON journal
-           WHEN OLD.leaf IS NOT NULL OR NEW.leaf IS NULL OR OLD.id IS NOT NEW.id OR OLD.incident IS NOT NEW.incident
-             OR OLD.n IS NOT NEW.n OR OLD.at IS NOT NEW.at OR OLD.kind IS NOT NEW.kind OR OLD.by IS NOT NEW.by
-             OR OLD.body IS NOT NEW.body OR OLD.salt IS NOT NEW.salt OR OLD.hash IS NOT NEW.hash
-           BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-    ),
-    "checkpoint": (
-        """CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
-           BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
-        """CREATE TRIGGER checkpoint_no_change BEFORE UPDATE ON checkpoint
-           BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END""",
-    ),
-    "anchor": (
-        """CREATE TRIGGER anchor_no_delete BEFORE DELETE ON anchor
-           BEGIN SELECT RAISE(ABORT, 'anchors are append-only'); END""",
-        """CREATE TRIGGER anchor_no_change BEFORE UPDATE ON anchor
-           BEGIN SELECT RAISE(ABORT, 'anchors are append-only'); END""",
-    ),
-}
-"""SQLite triggers that hold the log, by table."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, func, insert, select, update
 
 from bot.store.database import Database
+from bot.store.spelling import clock
 from bot.store.tables import TokenRow
 from bot.store.transaction import INCIDENT, JOURNAL, WORK, Transaction
 
@@ -69,7 +70,7 @@ class TokenTable:
             oldest = connection.execute(
                 select(func.min(WORK.c.due_at)).where(ready, WORK.c.lease_until.is_(None))
             ).scalar()
-            now = connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar() or 0.0
+            now = connection.execute(select(clock())).scalar_one()
             moment = datetime.fromtimestamp(now, UTC)
             outbox = Transaction(connection, now=lambda: moment, salt=bytes).backlog(moment)
             return {

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from bot.domain import journal as j
 from bot.domain.incident import Incident
@@ -14,6 +13,7 @@ from bot.domain.watch import Watch
 from bot.domain.work import Backlog, Todo, Work
 from bot.ports import Episode, Stood
 from bot.store import codec
+from bot.store.spelling import earlier, position, storable, upserts
 from bot.store.tables import AlertRow, IncidentRow, JournalRow, SettingRow, WorkRow
 from bot.store.writer import Batch
 
@@ -24,7 +24,8 @@ JOURNAL: Table = JournalRow.__table__  # type: ignore[attr-defined]
 WORK: Table = WorkRow.__table__  # type: ignore[attr-defined]
 SETTING: Table = SettingRow.__table__  # type: ignore[attr-defined]
 
-# Statements of the hot path are built once: building one anew costs more than SQLite needs to run it.
+# Statements of the hot path are built once: building one anew costs more than SQLite needs to run it. What a dialect
+# has of its own is found by its name.
 _INCIDENT = select(INCIDENT.c.body).where(INCIDENT.c.id == bindparam("number"))
 _LIVE = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key"), INCIDENT.c.live)
 _LATEST = select(INCIDENT.c.body).where(INCIDENT.c.key == bindparam("key")).order_by(INCIDENT.c.id.desc()).limit(1)
@@ -33,12 +34,12 @@ _BY_CHANNEL = (
 )
 _TOLD = (
     select(INCIDENT.c.body)
-    .where(func.instr(INCIDENT.c.body, bindparam("mark")) > 0)
+    .where(position(INCIDENT.c.body, bindparam("mark")) > 0)
     .order_by(INCIDENT.c.id.desc())
     .limit(bindparam("most"))
 )
 _HOLDING = select(INCIDENT.c.body).where(INCIDENT.c.holding)
-_WATCH = select(SETTING.c.value).where(SETTING.c.name == "watch")
+WATCH = select(SETTING.c.value).where(SETTING.c.name == "watch")
 _EPISODES = select(
     ALERT.c.fingerprint, ALERT.c.starts_at, ALERT.c.incident, ALERT.c.resolved, ALERT.c.own_effect
 ).where(ALERT.c.fingerprint.in_(bindparam("prints", expanding=True)))
@@ -61,16 +62,20 @@ _KEPT = (
     .where(
         JOURNAL.c.incident == bindparam("stream"),
         JOURNAL.c.kind == "EvidenceKept",
-        func.instr(JOURNAL.c.body, bindparam("sha")) > 0,
+        position(JOURNAL.c.body, bindparam("sha")) > 0,
     )
     .order_by(JOURNAL.c.n)
 )
 _OUTCOME = select(WORK.c.state, WORK.c.outcome).where(WORK.c.key == bindparam("key"))
 _HELD = select(WORK.c.fence, WORK.c.state, WORK.c.lease_until).where(WORK.c.id == bindparam("work"))
-_NEW_INCIDENT = upsert(INCIDENT)
-_SAVE_INCIDENT = _NEW_INCIDENT.on_conflict_do_update(
-    index_elements=["id"],
-    set_={c.name: _NEW_INCIDENT.excluded[c.name] for c in INCIDENT.columns if c.name != "id"},
+_SAVE_INCIDENT = upserts(
+    INCIDENT,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["id"], set_={c.name: new.excluded[c.name] for c in INCIDENT.columns if c.name != "id"}
+    ),
+)
+_SET = upserts(
+    SETTING, lambda new: new.on_conflict_do_update(index_elements=["name"], set_={"value": new.excluded["value"]})
 )
 _WRITE = insert(JOURNAL)
 _NEW_ALERT = insert(ALERT)
@@ -79,7 +84,7 @@ _END_ALERT = (
     .where(ALERT.c.fingerprint == bindparam("print"), ALERT.c.starts_at == bindparam("start"))
     .values(resolved=True)
 )
-_NEW_WORK = upsert(WORK).on_conflict_do_nothing()
+_NEW_WORK = upserts(WORK, lambda new: new.on_conflict_do_nothing())
 _MERGE_WORK = (
     update(WORK)
     # A row that may have been done remembers so in its body, which merging would forget: it stays by itself.
@@ -87,9 +92,9 @@ _MERGE_WORK = (
         WORK.c.merge == bindparam("into"),
         WORK.c.state == "ready",
         WORK.c.lease_until.is_(None),
-        func.instr(WORK.c.body, '"unsure"') == 0,
+        position(WORK.c.body, '"unsure"') == 0,
     )
-    .values(body=bindparam("new_body"), due_at=func.min(WORK.c.due_at, bindparam("new_due")))
+    .values(body=bindparam("new_body"), due_at=earlier(WORK.c.due_at, bindparam("new_due")))
 )
 
 
@@ -104,8 +109,9 @@ class Changed(Batch):
 
     def flush(self, connection: Connection) -> None:
         """Write each of them."""
+        save = _SAVE_INCIDENT[connection.dialect.name]
         for incident in self.incidents.values():
-            connection.execute(_SAVE_INCIDENT, _incident_row(incident))
+            connection.execute(save, _incident_row(incident))
         self.incidents.clear()
 
     def forget(self) -> None:
@@ -129,6 +135,7 @@ class Transaction:
         changed: Changed | None = None,
     ) -> None:
         self._do = connection.execute
+        self._dialect = connection.dialect.name
         self._now = now
         self._salt = salt
         self._changed = changed or Changed()
@@ -145,16 +152,16 @@ class Transaction:
     # ---- reading
 
     def incident(self, number: int) -> Incident | None:
-        """Return an incident; on SQLite the writer's transaction is the lock."""
+        """Return an incident; it is locked because no two transactions that write overlap, on either database."""
         return self._unwritten.get(number) or self._one(_INCIDENT, number=number)
 
     def live(self, key: str) -> Incident | None:
         """Return the open or contained incident with a correlation key."""
-        return self._first(lambda i: i.key == key and i.status.live, _LIVE, key=key)
+        return self._first(lambda i: i.key == key and i.status.live, _LIVE, key=storable(key))
 
     def latest(self, key: str) -> Incident | None:
         """Return the newest incident with a correlation key, which never changes."""
-        found = self._one(_LATEST, key=key)
+        found = self._one(_LATEST, key=storable(key))
         return self._unwritten.get(found.number, found) if found else None
 
     def incidents(self, *, live_only: bool, limit: int) -> tuple[Incident, ...]:
@@ -199,7 +206,7 @@ class Transaction:
 
     def watch(self) -> Watch:
         """Return the watch."""
-        value = self._do(_WATCH).scalar()
+        value = self._do(WATCH).scalar()
         return codec.load_watch(value) if value else Watch()
 
     def entries(self, incident: int | None) -> tuple[j.Written, ...]:
@@ -219,9 +226,8 @@ class Transaction:
 
     def alerts(self, incident: int) -> tuple[Mapping[str, object], ...]:
         """Return an incident's alert episodes as received, in order of their beginning."""
-        rows = self._do(
-            select(ALERT).where(ALERT.c.incident == incident).order_by(ALERT.c.starts_at, ALERT.c.fingerprint)
-        )
+        found = self._do(select(ALERT).where(ALERT.c.incident == incident)).all()
+        rows = sorted(found, key=lambda row: (row.starts_at, row.fingerprint))  # the same in every collation
         return tuple({**json.loads(row.body), "resolved": row.resolved, "own_effect": row.own_effect} for row in rows)
 
     def outcome(self, key: str) -> Stood | None:
@@ -253,9 +259,9 @@ class Transaction:
         for incident in incidents:
             self._ours[incident.number] = incident
             if incident.number in opened:  # what refers to it needs its row now
-                self._do(_SAVE_INCIDENT, _incident_row(incident))
+                self._do(_SAVE_INCIDENT[self._dialect], _incident_row(incident))
         if watch is not None:
-            self._do(_set("watch", codec.dump(watch)))
+            self._do(_SET[self._dialect], {"name": "watch", "value": codec.dump(watch)})
         if entries:
             self._do(_WRITE, [codec.row_of(written, self._salt()) for written in entries])
         for written in entries:
@@ -273,20 +279,20 @@ class Transaction:
 
     def _enqueue(self, todo: Sequence[Todo]) -> None:
         """Insert rows in the order given: within a lane that is the order of work."""
-        plain: list[dict[str, Any]] = []
+        new, plain = _NEW_WORK[self._dialect], list[dict[str, Any]]()
         for item in todo:
             row = _work_row(item, self._now())
             if item.merge is None:
                 plain.append(row)
                 continue
             if plain:
-                self._do(_NEW_WORK, plain)
+                self._do(new, plain)
                 plain = []
             merged = {"into": item.merge, "new_body": row["body"], "new_due": row["due_at"]}
             if not self._do(_MERGE_WORK, merged).rowcount:
-                self._do(_NEW_WORK, row)
+                self._do(new, row)
         if plain:
-            self._do(_NEW_WORK, plain)
+            self._do(new, plain)
 
     def _first(self, fits: Callable[[Incident], bool], query: Any, **values: Any) -> Incident | None:
         """Return the incident that fits, by what is not written yet, else by the table."""
@@ -305,7 +311,7 @@ def _incident_row(incident: Incident) -> dict[str, Any]:
     return {
         "id": incident.number,
         "version": incident.version,
-        "key": incident.key,
+        "key": storable(incident.key),
         "status": incident.status.value,
         "severity": incident.severity.value,
         "live": incident.status.live,
@@ -313,11 +319,6 @@ def _incident_row(incident: Incident) -> dict[str, Any]:
         "channel": incident.channel,
         "body": codec.dump(incident),
     }
-
-
-def _set(name: str, value: str) -> Any:
-    statement = upsert(SETTING).values(name=name, value=value)
-    return statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
 
 
 def _alert_row(incident: int, alert: j.AlertSeen) -> dict[str, Any]:

@@ -1,18 +1,19 @@
-"""The writer thread: the only place that writes to SQLite.
+"""The writer thread: the only place of this process that writes to the database.
 
-Acts that arrive while one commit is under way are run together, each in its own savepoint, and committed once
-(synchronous=FULL). An act that raises takes only its own savepoint down. Nobody's answer leaves before the commit.
+Acts that arrive while one commit is under way are run together, each in its own savepoint, and committed once. An act
+that raises takes only its own savepoint down. Nobody's answer leaves before the commit. A batch that a deadlock or a
+broken connection took down is run again from scratch, so an act does nothing but with its connection.
 """
 
 import asyncio
 import itertools
 import queue
-import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +23,34 @@ from bot.errors import NotCommitted
 T = TypeVar("T")
 MOST_IN_A_BATCH = 24
 """More would save a little, and let everybody wait for all of it."""
+TRIES = 4
+"""So often a batch is run; the pauses between are short, since everybody waits."""
+PAUSE = 0.05
 _SOON, _LATER, _END = 0, 1, 2
+
+
+class Commits(Protocol):
+    """What a commit is on one kind of database (`sqlite.py`, `postgresql.py`)."""
+
+    def mark(self, connection: Connection) -> int:
+        """Return where the transaction begins."""
+        ...
+
+    def receipt(self, connection: Connection, mark: int) -> str | None:
+        """Return what names this transaction when it has written anything since `mark`, else None."""
+        ...
+
+    def stands(self, engine: Engine, receipt: str) -> bool:
+        """Tell whether a transaction was committed though its commit failed; raises NotCommitted if nobody knows."""
+        ...
+
+    def lost(self, error: DBAPIError) -> bool:
+        """Tell whether the whole transaction is lost, not only one statement."""
+        ...
+
+    def passes(self, error: Exception) -> bool:
+        """Tell whether the same acts may succeed a moment later."""
+        ...
 
 
 class Batch:
@@ -33,6 +61,18 @@ class Batch:
 
     def forget(self) -> None:
         """Drop it: nothing of the batch is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """What a batch came to: an answer or a failure for each, and whether it changed anything."""
+
+    answers: list[tuple[Future[Any], Any]] = field(default_factory=list)
+    failures: list[tuple[Future[Any], BaseException]] = field(default_factory=list)
+    receipt: str | None = None
+
+
+_Acts = list[tuple[Callable[[Connection], Any], Future[Any]]]
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
@@ -51,8 +91,12 @@ class Writer:
     `committed` is called after each commit; what `batch` holds back is written before it.
     """
 
-    def __init__(self, engine: Engine, *, committed: Callable[[], None], batch: Batch | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, commits: Commits, committed: Callable[[], None], batch: Batch | None = None
+    ) -> None:
+        self.dialect = engine.dialect.name
         self._engine = engine
+        self._commits = commits
         self._committed = committed
         self._batch = batch or Batch()
         self._inbox: queue.PriorityQueue[_Asked] = queue.PriorityQueue()
@@ -85,47 +129,71 @@ class Writer:
             while len(asked) < MOST_IN_A_BATCH and not self._inbox.empty() and asked[-1].rank != _END:
                 asked.append(self._inbox.get())
             # Who has stopped waiting before we began gets nothing done; from here on nobody can stop waiting.
-            batch = [(a.act, a.future) for a in asked if a.rank != _END and a.future.set_running_or_notify_cancel()]
+            batch: _Acts = [
+                (a.act, a.future) for a in asked if a.rank != _END and a.future.set_running_or_notify_cancel()
+            ]
             self._commit(batch)
             if asked[-1].rank == _END:
                 return
 
-    def _commit(self, batch: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
+    def _commit(self, batch: _Acts) -> None:
         if not batch:
             return
-        answers: list[tuple[Future[Any], Any]] = []
-        failures: list[tuple[Future[Any], BaseException]] = []
         try:
-            with self._engine.connect() as connection, connection.begin():
-                before = _changes(connection)
-                for act, future in batch:
-                    try:
-                        answers.append((future, _apart(connection, act)))
-                    except DBAPIError as error:
-                        if not isinstance(error.orig, Exception) or _broken(error):
-                            raise
-                        failures.append((future, error))
-                    except Exception as error:  # noqa: BLE001 - the act's own answer, handed to whoever asked
-                        failures.append((future, error))
-                self._batch.flush(connection)
-                changed = _changes(connection) > before
+            ran = self._insist(batch)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing of this batch is stored: say so to each
-            self._batch.forget()
             sentence = f"the database could not commit ({type(error).__name__}: {str(error).splitlines()[0]})"
+            told = error if isinstance(error, NotCommitted) else NotCommitted(sentence)
             for _, future in batch:
-                future.set_exception(NotCommitted(sentence))
+                future.set_exception(told)
             return
-        for future, failure in failures:
+        for future, failure in ran.failures:
             future.set_exception(failure)
-        for future, value in answers:
+        for future, value in ran.answers:
             future.set_result(value)
-        if changed:  # an empty claim is no news: announcing it would wake the worker to claim again, for ever
+        if ran.receipt is not None:  # an empty claim is no news: announcing it would wake the worker to claim, for ever
             self._committed()
 
+    def _insist(self, batch: _Acts) -> _Ran:
+        """Run the batch, again when what stopped it passes."""
+        for pause in range(1, TRIES):
+            try:
+                return self._once(batch)
+            except Exception as error:
+                if not self._commits.passes(error):
+                    raise
+                time.sleep(PAUSE * pause)
+        return self._once(batch)
 
-def _broken(error: DBAPIError) -> bool:
-    """Tell whether the whole transaction is lost (locked, disk, corruption), not only one statement (constraint)."""
-    return type(error.orig).__name__ in {"OperationalError", "DatabaseError", "InternalError"}
+    def _once(self, batch: _Acts) -> _Ran:
+        """Run the acts in one transaction and commit it."""
+        with self._engine.connect() as connection:
+            try:
+                transaction = connection.begin()
+                ran = self._run_all(connection, batch)
+                try:
+                    transaction.commit()
+                except DBAPIError:
+                    if ran.receipt is None or not self._commits.stands(self._engine, ran.receipt):
+                        raise
+                return ran
+            except BaseException:
+                self._batch.forget()
+                raise
+
+    def _run_all(self, connection: Connection, batch: _Acts) -> _Ran:
+        ran, mark = _Ran(), self._commits.mark(connection)
+        for act, future in batch:
+            try:
+                ran.answers.append((future, _apart(connection, act)))
+            except DBAPIError as error:
+                if self._commits.lost(error):
+                    raise
+                ran.failures.append((future, error))
+            except Exception as error:  # noqa: BLE001 - the act's own answer, handed to whoever asked
+                ran.failures.append((future, error))
+        self._batch.flush(connection)
+        return replace(ran, receipt=self._commits.receipt(connection, mark))
 
 
 def _apart(connection: Connection, act: Callable[[Connection], T]) -> T:
@@ -137,14 +205,10 @@ def _apart(connection: Connection, act: Callable[[Connection], T]) -> T:
     try:
         value = act(connection)
     except BaseException:
+        if connection.invalidated:  # there is no transaction any more, and nobody to say so to
+            raise
         connection.exec_driver_sql("ROLLBACK TO act")
         connection.exec_driver_sql("RELEASE act")
         raise
     connection.exec_driver_sql("RELEASE act")
     return value
-
-
-def _changes(connection: Connection) -> int:
-    """Return how many rows this connection has changed since it was opened."""
-    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return raw.total_changes

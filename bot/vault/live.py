@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final, Protocol
 
-from bot.domain.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_checkpoint
+from bot.domain.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from bot.domain.leaf import JournalRecord, LeafError
 from bot.domain.merkle import Frontier
 from bot.errors import Invalid, NotFound
 from bot.vault import files, pack
+from bot.vault.keys import Reign, reigns
 from bot.vault.report import Problem, Progress, Report
 
+EXPIRED: Final = "EvidenceExpired"
 _STRIDE: Final = 1000
 
 
@@ -18,6 +20,10 @@ class Blobs(Protocol):
 
     def open(self, sha256: str) -> BinaryIO:
         """Open a blob; raises NotFound."""
+        ...
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is there."""
         ...
 
     def all(self) -> Iterable[str]:
@@ -35,6 +41,7 @@ def verify_live(
     checkpoints: Sequence[str],
     vkey: str,
     blobs: Blobs,
+    rotations: Sequence[tuple[int, str, str]] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Return what is wrong with the log and its blobs.
@@ -42,21 +49,22 @@ def verify_live(
     Args:
         records: every row of the journal by leaf, those not yet sequenced (`leaf` None) last, each stream by `n`.
         checkpoints: every signed checkpoint, oldest first.
-        vkey: the key that signed them.
+        vkey: the key that signs now.
+        rotations: (leaf, was, now) of each KeyRotated record, oldest first: which keys signed before it.
         blobs: the vault. A blob that a capture has just stored and not yet journalled is reported as unnamed.
         progress: called with (records done, 0).
 
     Raises:
-        CheckpointError: `vkey` is malformed.
+        CheckpointError: `vkey` is malformed, or the rotations do not lead to it.
     """
-    run = _Live(VerifierKey.parse(vkey), progress)
+    run = _Live(reigns(vkey, rotations), progress)
     run.take_checkpoints(checkpoints)
     for record in records:
         run.take(record)
     run.finish()
     run.take_blobs(blobs)
     return Report(
-        subject=f"log {run.key.name}",
+        subject=f"log {run.keys[-1].key.name}",
         problems=tuple(run.problems),
         notes=tuple(run.notes),
         records=run.count,
@@ -67,12 +75,13 @@ def verify_live(
 class _Live:
     """One pass over the log; memory grows with streams, checkpoints and items, not with records."""
 
-    def __init__(self, key: VerifierKey, progress: Progress | None) -> None:
-        self.key = key
+    def __init__(self, keys: Sequence[Reign], progress: Progress | None) -> None:
+        self.keys = keys
         self.progress = progress
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.kept: dict[str, tuple[str, int, str]] = {}
+        self.expired: set[str] = set()
         self.count = self.waiting = 0
         self.signed: list[Checkpoint] = []
         self.frontier, self.batch = Frontier(), list[bytes]()
@@ -87,7 +96,7 @@ class _Live:
         """Open all checkpoints; keep those that are signed and do not contradict the one before."""
         for number, note in enumerate(notes, 1):
             try:
-                point = open_checkpoint(note, self.key)
+                point = self._opened(note)
             except CheckpointError as error:
                 self._wrong(f"checkpoint {number}", str(error), "It was altered, or signed by another key")
                 continue
@@ -99,6 +108,11 @@ class _Live:
             else:
                 self.signed.append(point)
 
+    def _opened(self, note: str) -> Checkpoint:
+        """Return a checkpoint that bears the signature of the key that reigned at its size."""
+        size = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size
+        return open_checkpoint(note, next(one.key for one in reversed(self.keys) if one.since <= size))
+
     def take(self, record: JournalRecord) -> None:
         """Check one row: its place, its number, its content; then grow the tree by its stored hash."""
         place = "not yet in the log" if record.leaf is None else f"leaf {record.leaf}"
@@ -109,6 +123,8 @@ class _Live:
         self.count += 1
         if record.kind == pack.KEPT:
             self._kept(record, where)
+        if record.kind == EXPIRED:
+            self.expired.add(str(record.body.get("sha256")))
         if self.progress is not None and self.count % _STRIDE == 0:
             self.progress(self.count, 0)
 
@@ -190,7 +206,12 @@ class _Live:
 
     def take_blobs(self, blobs: Blobs) -> None:
         """Check every item that a record names, then look for what none names."""
+        gone = {name for name in self.kept if name in self.expired and not blobs.exists(name)}
+        if gone:
+            self.notes.append(f"{len(gone)} items have expired: their content is gone, their hashes are in the log")
         for name, (item, size, where) in self.kept.items():
+            if name in gone:
+                continue
             for what, means in _blob(blobs, name, size):
                 self._wrong(where, f"{item} ({name}): {what}", means)
         for name in blobs.all():

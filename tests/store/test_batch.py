@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from bot.domain import journal as j
 from bot.domain.authority import BOT
@@ -18,6 +18,7 @@ from bot.flows import intake, people, record, resolve
 from bot.flows.book import Book
 from bot.store import transaction
 from tests.fakes import Room, person
+from tests.store.rooms import quiet
 
 
 async def declared(spine: Room, count: int = 1) -> None:
@@ -88,6 +89,30 @@ async def test_one_that_fails_takes_nothing_of_the_others_and_leaves_nothing(spi
     assert isinstance(answers[1], RuntimeError)
     assert [w.entry.text for w in await spine.journal() if isinstance(w.entry, j.NoteAdded)] == ["before", "after"]
     assert await spine.incident() == fold(1, await spine.journal())
+
+
+async def test_a_value_that_no_database_takes_fails_alone(spine: Room) -> None:
+    await declared(spine)
+    bad = lambda connection: connection.execute(text("SELECT CAST(:a AS TEXT)"), {"a": "\ud800"})  # noqa: E731
+    answers = await together(
+        spine,
+        spine.decide(people.add_note, note("before")),
+        spine.database.writer.do(bad, soon=True),
+        spine.decide(people.add_note, note("after")),
+    )
+    assert isinstance(answers[1], UnicodeEncodeError)
+    assert [w.entry.text for w in await spine.journal() if isinstance(w.entry, j.NoteAdded)] == ["before", "after"]
+
+
+async def test_an_empty_claim_is_no_news(spine: Room) -> None:
+    heard: list[str] = []
+    spine.database.on_commit(lambda: heard.append("commit"))
+    assert await spine.due("job") == ()
+    await quiet(spine)
+    assert heard == []
+    await declared(spine)
+    await quiet(spine)
+    assert heard == ["commit"]
 
 
 async def test_what_cannot_be_written_is_told_to_every_one_of_the_batch(

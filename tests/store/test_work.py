@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from bot.domain.work import Again, Dead, Done, Result, Todo, Work
 from bot.errors import NotCommitted
 from bot.flows.book import Book, Command
 from bot.store import database as db
-from bot.store.claims import Claims
 from bot.worker import MOST_TRIES, Worker
-from tests.fakes import FrozenClock, Room, alert, room
+from tests.fakes import FrozenClock, Room, alert
+from tests.store.rooms import room_at, wait
 
 
 async def enqueue(spine: Room, *todo: Todo) -> None:
@@ -41,7 +40,7 @@ async def test_a_claim_is_a_lease_with_a_fence(spine: Room) -> None:
     await enqueue(spine, job("a"))
     (first,) = await spine.due("job")
     assert await spine.due("job") == ()
-    spine.clock.go(seconds=31)
+    await wait(spine, seconds=31)
     (second,) = await spine.due("job")
     assert (second.fence, second.attempt) == (first.fence + 1, 2)
     assert not await spine.claims.finish(first, Done())
@@ -52,7 +51,7 @@ async def test_a_claim_is_a_lease_with_a_fence(spine: Room) -> None:
 async def test_a_lane_runs_in_order_the_oldest_unfinished_first(spine: Room) -> None:
     await enqueue(spine, job("a", lane="l"), job("b", lane="l"), job("c"))
     assert {w.key for w in await spine.due("job")} == {"a", "c"}
-    spine.clock.go(seconds=31)
+    await wait(spine, seconds=31)
     (a, _) = await spine.due("job")
     await spine.claims.finish(a, Again(at=spine.clock.now() + timedelta(hours=1)))
     assert await spine.due("job") == ()
@@ -164,38 +163,57 @@ async def test_decisions_that_arrive_together_are_committed_together_and_fail_al
     assert await spine.due("job") == ()
 
 
-async def test_a_locked_database_is_not_committed_and_nothing_changed(tmp_path: Path) -> None:
-    async with room(tmp_path) as spine:
-        other = db.connect(f"sqlite:///{tmp_path / 'stopsign.db'}")
+async def test_a_locked_database_is_not_committed_and_nothing_changed(url: str) -> None:
+    async with room_at(url) as spine:
+        other = db.connect(url)
         with other.connect() as holder:
-            holder.exec_driver_sql("SELECT 1")  # BEGIN IMMEDIATE: holds the write lock
+            holder.exec_driver_sql("SELECT 1")  # every transaction that may write holds the write lock
             with pytest.raises(NotCommitted):
                 await spine.receive(alert(signer="s01"))
+            assert await spine.journal() == (), "who only reads does not wait"
             holder.rollback()
         other.dispose()
         assert (await spine.receive(alert(signer="s01"))).incidents == ("inc-1",)
 
 
-async def test_the_journal_is_append_only_in_the_database_itself(spine: Room) -> None:
-    await spine.receive(alert(signer="s01"))
-    for statement in ("DELETE FROM journal", "UPDATE journal SET body = '{}'", "UPDATE journal SET leaf = NULL"):
-        with pytest.raises(Exception, match="append-only"):
-            await spine.database.writer.do(lambda connection, s=statement: connection.exec_driver_sql(s))  # type: ignore[misc]
-
-
-async def test_two_processes_share_one_table(tmp_path: Path) -> None:
-    clock = FrozenClock()
-    async with room(tmp_path, clock=clock) as one:
-        other = db.Database(db.connect(f"sqlite:///{tmp_path / 'stopsign.db'}"), now=clock.now, salt=lambda: b"t" * 32)
-        other.start()
-        claims = Claims(other.writer, now=clock.now)
+async def test_two_processes_share_one_table(url: str) -> None:
+    async with room_at(url) as one, room_at(url) as other:
         await enqueue(one, *(job(f"j{n}") for n in range(40)))
         got = await asyncio.gather(
-            *(c.claim(("job",), limit=5, lease=timedelta(seconds=30)) for c in (one.claims, claims) for _ in range(4))
+            *(r.claims.claim(("job",), limit=5, lease=timedelta(seconds=30)) for r in (one, other) for _ in range(4))
         )
-        other.stop()
         keys = [work.key for part in got for work in part]
         assert len(keys) == len(set(keys)) == 40
+
+
+async def test_the_clocks_of_two_machines_differ_and_a_lease_still_lasts_as_long_as_it_says(
+    postgresql_url: str,
+) -> None:
+    ahead = FrozenClock()
+    ahead.go(hours=1)
+    async with room_at(postgresql_url) as one, room_at(postgresql_url, clock=ahead) as other:
+        await enqueue(one, job("a"))
+        (work,) = await one.due("job")
+        assert await other.due("job") == ()
+        await wait(other, seconds=31)
+        (taken,) = await other.due("job")
+        assert taken.fence == work.fence + 1
+        assert await other.claims.extend(taken, timedelta(seconds=60))
+        await wait(other, seconds=31)
+        assert await other.due("job") == ()
+
+
+async def test_what_a_node_said_is_stored_even_with_the_character_that_no_text_may_have(spine: Room) -> None:
+    await enqueue(spine, job("a"))
+    (work,) = await spine.due("job")
+    assert await spine.claims.finish(work, Dead(why="it said \0 and ended"))
+    stood = await spine.ledger.read(lambda rows: rows.outcome("a"))
+    assert stood is not None
+    assert stood.outcome == "it said \N{SYMBOL FOR NULL} and ended"
+    for _ in range(2):
+        await spine.receive(alert(avs="no \0 such thing"), alert("No\0Alert", signer="s\0"))
+    assert [len(await spine.journal(n)) > 0 for n in (1, 2, 3)] == [True, True, False]
+    assert (await spine.incident(1)).key == "avs=no \0 such thing"
 
 
 async def test_somebody_who_stops_waiting_does_not_stop_the_writer(spine: Room) -> None:

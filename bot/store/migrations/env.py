@@ -8,9 +8,11 @@ url = context.config.get_main_option("sqlalchemy.url")
 if url is None:
     raise SystemExit("no database URL")
 engine = connect(url)
-with engine.connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-    connection.commit()
-engine.dispose()
+try:
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+finally:
+    engine.dispose()

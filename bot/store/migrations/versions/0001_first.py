@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from bot.store.tables import APPEND_ONLY
+from bot.store import held
+from bot.store.tables import BIG
 
 revision = "0001"
 down_revision = None
@@ -13,7 +14,7 @@ def upgrade() -> None:
     """Create all tables and the triggers that hold the journal append-only."""
     op.create_table(
         "checkpoint",
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", BIG, autoincrement=False, nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
@@ -21,7 +22,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "incident",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
@@ -50,7 +51,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "journal",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", BIG, nullable=False),
         sa.Column("incident", sa.Integer(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("at", sa.String(), nullable=False),
@@ -59,7 +60,7 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("leaf", sa.Integer(), nullable=True),
+        sa.Column("leaf", BIG, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("incident", "n"),
         sa.UniqueConstraint("leaf"),
@@ -81,7 +82,7 @@ def upgrade() -> None:
     op.create_table(
         "tile",
         sa.Column("level", sa.Integer(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
+        sa.Column("idx", BIG, nullable=False),
         sa.Column("hashes", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("level", "idx"),
     )
@@ -96,7 +97,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "work",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", BIG, nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("incident", sa.Integer(), nullable=True),
@@ -153,5 +154,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fingerprint", "starts_at"),
     )
     op.create_index(op.f("ix_alert_incident"), "alert", ["incident"], unique=False)
-    for trigger in (*APPEND_ONLY["journal"], *APPEND_ONLY["checkpoint"]):
-        op.execute(trigger)
+    held.hold(op.get_bind(), "journal", "checkpoint")

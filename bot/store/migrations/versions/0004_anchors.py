@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from bot.store.tables import APPEND_ONLY
+from bot.store import held
+from bot.store.tables import BIG
 
 revision = "0004"
 down_revision = "0003"
@@ -13,15 +14,14 @@ def upgrade() -> None:
     """Create the table and its triggers."""
     op.create_table(
         "anchor",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", BIG, nullable=False),
         sa.Column("anchor", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", BIG, nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("proof", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("anchor_newest", "anchor", ["anchor", "size"])
-    for trigger in APPEND_ONLY["anchor"]:
-        op.execute(trigger)
+    held.hold(op.get_bind(), "anchor")
