@@ -1,4 +1,4 @@
-"""`make bench`: ingest against bare Starlette, from the alert to the first freeze request, and how soon Slack hears."""
+"""`make bench`: ingest against bare Starlette, alert to freeze request, Slack's patience, fan-out, and evidence."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import acks, fanout, servers
+from bench import acks, evidence, fanout, servers
 
 CLIENTS = 16
 SECONDS = 3.0
@@ -143,6 +143,7 @@ async def main() -> int:
         heard = await acks.acknowledgements(Path(name), progress)
         progress.add_task(f"freeze and read back {fanout.TARGETS:,} nodes", total=None)
         spread = await fanout.measure()
+        kept = await evidence.measure(Path(name), progress)
     ratio = statistics.median(o / b for o, b in zip(ours, bare, strict=True))
     p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[18]
     table = Table("FIGURE", "MEASURED", "BASELINE, SAME RUN", "RATIO", "BAR", "", box=None)
@@ -182,9 +183,13 @@ async def main() -> int:
         mark[late <= limit],
     )
     table.add_row(what, f"{busy:.0f} ms", f"{rest:.0f} ms at rest", f"{busy / rest:.1f}", bar, mark[in_time])
+    proofs = evidence.rows(kept)
+    for *cells, met in proofs:
+        table.add_row(*map(str, cells), mark[bool(met)])
     out.print(table)
     out.print(f"{heard.proven:,} of {acks.TARGETS:,} freezes proven after {heard.seconds:.0f} s.")
-    return 0 if ratio >= 0.4 and p50 < 50 and in_time and wide <= 2 and late <= limit else 1
+    met = ratio >= 0.4 and p50 < 50 and in_time and wide <= 2 and late <= limit and all(row[-1] for row in proofs)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

@@ -105,6 +105,9 @@ class Folder:
         except FileNotFoundError:
             return
 
+    def hold(self, sha256: str, on: bool) -> None:
+        """Do nothing: a folder has no locks of its own, the journal's hold decides."""
+
     def all(self) -> Iterator[str]:
         """Yield the names of all blobs, sorted."""
         return (shelf + rest for shelf, rest, blob in self._walk() if blob)

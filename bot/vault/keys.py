@@ -59,6 +59,11 @@ class Keys:
             raise Misconfigured([f"the log is signed with {due}, whose private key is not in {self._folder}"])
         return both(self._signer.sign(checkpoint), following.sign(checkpoint))
 
+    def sign_manifest(self, text: str) -> str:
+        """Return a pack's manifest text as a note signed by the current key; raises Invalid for any other text."""
+        self._reload()
+        return self._signer.sign_manifest(text)
+
     def settle(self, due: str | None) -> bool:
         """Let the key that is due take over, once a checkpoint with both signatures is stored; True when it did."""
         path = self._folder / NEXT

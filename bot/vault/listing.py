@@ -1,6 +1,7 @@
-"""What a folder lists: its files by kind and name, numbers in their order, and where two JSON texts differ."""
+"""What a pack lists: its files by path, numbers in their order, and where two JSON texts differ."""
 
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -11,54 +12,64 @@ from bot.vault.report import Problem
 
 _ADDED: Final = "It was put in after the export"
 _LINKED: Final = "What it shows can be exchanged without touching this folder"
+_LOOSE: Final = re.compile(f"(?:{pack.FILE.pattern})/|{pack.FOLDER.pattern}", re.IGNORECASE)
 
 
 def walk(root: int) -> tuple[dict[str, int], list[Problem]]:
-    """Return the sizes of the files that belong into an evidence folder, and what is wrong with its listing."""
+    """Return the sizes of the files that may belong into a pack by path, and what is wrong with its listing."""
     sizes: dict[str, int] = {}
     problems: list[Problem] = []
-    for entry in _entries(root):
-        if entry.name == pack.ITEMS and entry.is_dir(follow_symlinks=False):
-            with files.directory(pack.ITEMS, within=root) as items:
-                for item in _entries(items):
-                    _place(item, f"{pack.ITEMS}/", bool(pack.SHA256.fullmatch(item.name)), sizes, problems)
-        else:
-            _place(entry, "", entry.name in pack.PLAIN, sizes, problems)
-    for name in sorted(pack.PLAIN - sizes.keys()):
-        means = "The export did not finish" if name == pack.MANIFEST else "It was left out after the export"
-        problems.append(Problem(where=name, what="the file is missing", means=means))
-    return sizes, problems
+    _folder(root, "", sizes, problems)
+    return {path: sizes[path] for path in sorted(sizes)}, problems
 
 
-def _entries(fd: int) -> "list[os.DirEntry[str]]":
-    with os.scandir(fd) as found:
-        return sorted(found, key=lambda entry: entry.name)
-
-
-def _place(
-    entry: "os.DirEntry[str]", prefix: str, belongs: bool, sizes: dict[str, int], problems: list[Problem]
-) -> None:
-    path = prefix + entry.name
-    if belongs and entry.is_file(follow_symlinks=False):
-        sizes[path] = entry.stat(follow_symlinks=False).st_size
+def absent(sizes: "dict[str, int]") -> Iterator[Problem]:
+    """Yield which files are missing that every pack has; the seal comes last in an export, and so first here."""
+    if pack.TAGMANIFEST not in sizes and not any(path in sizes for path in pack.SEAL):
+        what = "the pack has no seal" if pack.MANIFEST in sizes else "the pack has neither manifest nor seal"
+        yield Problem(where="seal", what=what, means="The export did not finish, or the seal was taken off")
         return
-    same = [name for name in (*pack.PLAIN, pack.ITEMS) if name.casefold() == path.casefold() and name != path]
+    for path in pack.NEVER_ABSENT:
+        if path not in sizes:
+            means = "The export did not finish" if path == pack.TAGMANIFEST else "It was left out after the export"
+            yield Problem(where=path, what="the file is missing", means=means)
+
+
+def _folder(fd: int, prefix: str, sizes: "dict[str, int]", problems: list[Problem]) -> None:
+    with os.scandir(fd) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    if prefix and not entries:
+        problems.append(Problem(where=prefix.removesuffix("/"), what="it is an empty folder", means=_ADDED))
+    for entry in entries:
+        path = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False) and pack.FOLDER.fullmatch(f"{path}/"):
+            with files.directory(entry.name, within=fd) as folder:
+                _folder(folder, f"{path}/", sizes, problems)
+        elif entry.is_file(follow_symlinks=False) and pack.FILE.fullmatch(path):
+            sizes[path] = entry.stat(follow_symlinks=False).st_size
+        else:
+            what, means = _odd(entry, path)
+            problems.append(Problem(where=readable(path), what=what, means=means))
+
+
+def _odd(entry: "os.DirEntry[str]", path: str) -> tuple[str, str]:
+    """Say what is wrong with something that a pack cannot hold."""
+    belongs = pack.FILE.fullmatch(path) or pack.FOLDER.fullmatch(f"{path}/")
     if entry.is_symlink():
-        what, means = "it is a symbolic link", _LINKED
-    elif belongs or not (entry.is_file(follow_symlinks=False) or same):
-        what, means = "it is not a plain file", _ADDED
-    elif same or (prefix and pack.SHA256.fullmatch(entry.name.lower())):
-        twin = same[0] if same else prefix + entry.name.lower()
-        what, means = f"its name differs from {twin} only in case", "On some systems one would hide the other"
-    else:
-        what, means = "it is not part of an evidence folder", _ADDED
-    problems.append(Problem(where=readable(path), what=what, means=means))
+        return "it is a symbolic link", _LINKED
+    if not belongs and _LOOSE.fullmatch(f"{path}/"):
+        folded = path.casefold()
+        twin = next((name for name in pack.NEVER_ABSENT if name.casefold() == folded), folded)
+        return f"its name differs from {twin} only in case", "On some systems one would hide the other"
+    if belongs or not entry.is_file(follow_symlinks=False):
+        return "it is not a plain file" if not pack.FOLDER.fullmatch(f"{path}/") else "it is no folder", _ADDED
+    return "it is not part of an evidence pack", _ADDED
 
 
 def readable(name: str) -> str:
     """Return a name fit for a terminal, whatever it holds."""
     plain = name.isprintable() and name.isascii()
-    return (name if plain else ascii(name))[:200]
+    return (name if plain else ascii(name))[:300]
 
 
 def disorder(numbers: Sequence[int]) -> Iterator[tuple[int, Problem]]:

@@ -1,54 +1,85 @@
-"""The format of an evidence folder, `stopsign/evidence-folder/1`, shared by writer and verifier.
+"""The format of an evidence pack, `evidence-pack/1`, shared by writer and verifier: names, lines of records, texts.
 
-    records.jsonl   one record a line, in order: {"fields", "redacted", "leaf", "proof"}, canonical JSON (RFC 8785)
-    items/<sha256>  the evidence itself
-    items.json      custody of each item, taken from the records that name it
-    checkpoint.txt  the signed checkpoint that every proof leads to        vkey.txt  the key to check it with
-    VERIFY.md       how to check all this without Stopsign
-    MANIFEST.json   size and SHA-256 of every other file; written last, so a folder without it is an unfinished export
+A pack is a BagIt 1.0 bag (RFC 8493). Under the log and signed is its manifest, and so all that lies in `data/`:
 
-Whatever can be derived (items.json, MANIFEST.json) is written by a function of this module, and verified by calling it
-again: there is no second place in which a lie could stand.
+    data/records.jsonl   one record a line, in order: {"fields", "redacted", "leaf", "proof"}, as RFC 8785 spells it
+    data/items/<sha256>  the evidence itself          data/pack.json      what it is and whence, taken from the records
+    data/checkpoint.txt  the signed tree of the log   data/vkey.txt       the key to check it with
+    data/keys/<n>/       how that key follows older ones: vkey.txt (the older), checkpoint.txt (signed by it and by the
+                         next one), consistency.txt (hex hashes, one a line, from that tree to data/checkpoint.txt's)
+    data/anchors/<name>-<size>/  a checkpoint that others hold: anchor.json, checkpoint.txt, token.tsr (RFC 3161)
+                         or proof.json, consistency.txt
+    data/custody.html, data/custody.txt, data/timeline.html     for reading; any of them may be absent
+    manifest-sha256.txt  SHA-256 of each file in data/
+    seal/manifest.note   that manifest's hash, signed                   seal/record.json   the record in the log with it
+    seal/checkpoint.txt  the tree that covers this record               seal/consistency.txt   from data/'s tree to it
+    VERIFY.md, bagit.txt, bag-info.txt, tagmanifest-sha256.txt (SHA-256 of all but data/ and itself; written last)
+
+Whatever can be derived is written by a function, and verified by calling it again: there is no second place in which a
+lie could stand.
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files as resources
 from typing import Any, BinaryIO, Final, Protocol
 
+from bot.domain.checkpoint import VerifierKey, signature_of
 from bot.domain.leaf import JournalRecord, Json, canonical, reveal
 from bot.errors import Invalid
+from bot.vault.redaction import Redaction
 
-FORMAT: Final = "stopsign/evidence-folder/1"
-RECORDS: Final = "records.jsonl"
-ITEMS: Final = "items"
-CUSTODY: Final = "items.json"
-CHECKPOINT: Final = "checkpoint.txt"
-VKEY: Final = "vkey.txt"
+FORMAT: Final = "evidence-pack/1"
+DATA: Final = "data/"
+RECORDS: Final = "data/records.jsonl"
+ITEMS: Final = "data/items/"
+PACK: Final = "data/pack.json"
+CHECKPOINT: Final = "data/checkpoint.txt"
+VKEY: Final = "data/vkey.txt"
+DOCUMENTS: Final = ("custody.html", "custody.txt", "timeline.html")
+MANIFEST: Final = "manifest-sha256.txt"
+NOTE: Final = "seal/manifest.note"
+SEAL_RECORD: Final = "seal/record.json"
+SEAL_CHECKPOINT: Final = "seal/checkpoint.txt"
+SEAL_CONSISTENCY: Final = "seal/consistency.txt"
+SEAL: Final = (NOTE, SEAL_RECORD, SEAL_CHECKPOINT, SEAL_CONSISTENCY)
+DECLARATION: Final = "bagit.txt"
+INFO: Final = "bag-info.txt"
 GUIDE: Final = "VERIFY.md"
-MANIFEST: Final = "MANIFEST.json"
-PLAIN: Final = frozenset({RECORDS, CUSTODY, CHECKPOINT, VKEY, GUIDE, MANIFEST})
+TAGMANIFEST: Final = "tagmanifest-sha256.txt"
+TAGS: Final = (INFO, DECLARATION, MANIFEST, GUIDE, *SEAL)
+NEVER_ABSENT: Final = (RECORDS, PACK, CHECKPOINT, VKEY, *TAGS, TAGMANIFEST)
+
+TIMESTAMP: Final = "rfc3161"
+"""The kind of anchor whose proof is a timestamp token."""
+ANCHOR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
+_NUMBER: Final = r"(?:0|[1-9][0-9]{0,18})"
+ANCHOR: Final = re.compile(rf"data/anchors/([a-z0-9][a-z0-9_-]{{0,79}})-({_NUMBER})/", re.ASCII)
+OLDER: Final = re.compile(r"data/keys/([1-9][0-9]{0,5})/", re.ASCII)
+FILE: Final = re.compile(
+    "|".join(map(re.escape, (*NEVER_ABSENT, *(DATA + name for name in DOCUMENTS))))
+    + r"|data/items/[0-9a-f]{64}|data/keys/[1-9][0-9]{0,5}/(?:checkpoint|vkey|consistency)\.txt"
+    + rf"|{ANCHOR.pattern}(?:anchor\.json|checkpoint\.txt|token\.tsr|proof\.json|consistency\.txt)",
+    re.ASCII,
+)
+FOLDER: Final = re.compile(rf"seal/|data/(?:(?:items|keys|anchors)/)?|{OLDER.pattern}|{ANCHOR.pattern}", re.ASCII)
+"""What a folder may hold; names of folders end in a slash."""
 
 KEPT: Final = "EvidenceKept"
 EXPORTED: Final = "EvidenceExported"
-NEEDED: Final[Mapping[str, frozenset[str]]] = {
-    KEPT: frozenset({"body.item", "body.sha256", "body.size"}),
-    EXPORTED: frozenset({"body.records", "body.items"}),
-}
-"""Fields without which a record of that kind cannot be checked: never redacted."""
+SEALED: Final = "EvidenceSealed"
 
-GUIDES: Final = frozenset({"9aced9ec7ac834d9ab0981ae1b81cd988b717b984fb33514cea2bd659b0d31c6"})
-"""SHA-256 of every VERIFY.md that was ever shipped, so that older folders stay verifiable."""
+GUIDES: Final = frozenset({"08f1c310b0bc10c5e2739acd7f6c6f413e591056b0ccb4ab5abdb88eb3c2bcd6"})
+"""SHA-256 of every VERIFY.md that was ever shipped, so that older packs stay verifiable."""
 
 MAX_PROOF: Final = 64
+_GAP: Final = "\n\n"
 SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CUSTODY: Final = (
-    *("item", "sha256", "size", "media_type", "what", "node", "source", "collector", "tool"),
-    *("collected_at", "clock", "window_from", "window_to", "reason"),
-)
 
 
 class Shelf(Protocol):
@@ -60,32 +91,57 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """A checkpoint that somebody outside our reach holds, and what was given for it.
+
+    `proof` is the RFC 3161 response (DER) where `kind` is `rfc3161`, else JSON that says where the checkpoint lies.
+    `consistency` leads from the checkpoint in `note` to the one that the pack is exported under.
+    """
+
+    name: str
+    kind: str
+    size: int
+    note: str
+    at: datetime
+    proof: bytes
+    consistency: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """The checkpoint that both `was` (a verifier key) and the key after it signed; `consistency` as in Anchored."""
+
+    was: str
+    note: str
+    consistency: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSeen:
-    """A file of the folder as it is: what the manifest says about it."""
+    """A file of the pack as it is."""
 
     sha256: str
     size: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Contents:
-    """What the records of a folder add up to, gathered line by line; `items` are hashes, `named` is hash by item id."""
-
-    incident: str = ""
-    records: int = 0
-    custody: list[dict[str, Json]] = field(default_factory=list)
-    items: set[str] = field(default_factory=set)
-    named: dict[str, str] = field(default_factory=dict)
-    origin: str = ""
-    size: int = 0
+def manifest_text(incident: str, manifest: str) -> str:
+    """Return the text that the note over a manifest signs; its first line is no log's name, its second no tree size."""
+    return f"stopsign/evidence-manifest\n{incident}\n{manifest}\n"
 
 
-def shown_record(record: JournalRecord, proof: Sequence[bytes], redact: frozenset[str]) -> dict[str, Any]:
-    """Return what `records.jsonl` shows of a sequenced record; names that the record does not have are not redacted."""
-    if bare := redact & NEEDED.get(record.kind, frozenset()):
-        raise Invalid(f"{min(bare)} of {record.kind} cannot be redacted: the export could not be verified")
+def single(note: str, key: VerifierKey) -> str:
+    """Return the note with the signature of `key` alone, so that it has one spelling; raises CheckpointError."""
+    signature = b64encode(key.id + signature_of(note, key)).decode()
+    return f"{note.rpartition(_GAP)[0]}{_GAP}— {key.name} {signature}\n"
+
+
+# ---- records ---------------------------------------------------------------------------------------------------------
+
+
+def shown_record(record: JournalRecord, proof: Sequence[bytes], redaction: Redaction) -> dict[str, Any]:
+    """Return what a pack shows of a sequenced record."""
     flat = record.fields()
-    revealed = reveal(flat, record.salt, redact & flat.keys())
+    revealed = reveal(flat, record.salt, redaction.of(record.kind, flat))
     return {**revealed, "leaf": record.leaf, "proof": [value.hex() for value in proof]}
 
 
@@ -132,16 +188,6 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {name: revealed["value"] for name, revealed in shown["fields"].items()}
 
 
-def count(contents: Contents, values: Mapping[str, Any], hidden: Collection[str], leaf: int) -> list[str]:
-    """Add one record to the contents; return what is wrong with it as a count or custody record."""
-    contents.records += 1
-    if values["kind"] == KEPT:
-        return _kept(contents, values, hidden, leaf)
-    if values["kind"] == EXPORTED:
-        return _counted(contents, values)
-    return []
-
-
 def custody_of(values: Mapping[str, Any]) -> tuple[str, str, int]:
     """Return item id, SHA-256 and size from the flat values of an EvidenceKept record.
 
@@ -158,50 +204,20 @@ def custody_of(values: Mapping[str, Any]) -> tuple[str, str, int]:
     return item, name, size
 
 
-def _kept(contents: Contents, values: Mapping[str, Any], hidden: Collection[str], leaf: int) -> list[str]:
-    try:
-        item, name, _ = custody_of(values)
-    except Invalid as error:
-        return [str(error)]
-    entry: dict[str, Json] = {key: values[f"body.{key}"] for key in _CUSTODY if f"body.{key}" in values}
-    entry |= {"redacted": [key for key in _CUSTODY if f"body.{key}" in hidden]}
-    entry |= {"record": values["n"], "leaf": leaf, "recorded_at": values["at"]}
-    contents.custody.append(entry)
-    contents.items.add(name)
-    return [f"the item {item} stands for two contents"] if contents.named.setdefault(item, name) != name else []
+# ---- small files -----------------------------------------------------------------------------------------------------
 
 
-def _counted(contents: Contents, values: Mapping[str, Any]) -> list[str]:
-    wrong = []
-    if values.get("body.records") != values["n"]:
-        wrong.append(f"it counts {values.get('body.records')!r} records, itself included, but is record {values['n']}")
-    items = values.get("body.items")
-    listed = {str(name) for name in items} if isinstance(items, list | tuple) else {repr(items)}
-    if listed != contents.items:
-        absent, extra = sorted(listed - contents.items), sorted(contents.items - listed)
-        wrong.append(f"the items it lists are not those kept before it (not kept: {absent}, not listed: {extra})")
-    return wrong
+def hashes_text(hashes: Sequence[bytes]) -> str:
+    """Return a proof as a file: hex, one hash a line."""
+    return "".join(f"{value.hex()}\n" for value in hashes)
 
 
-def custody_json(contents: Contents) -> str:
-    """Return `items.json`."""
-    return pretty({"format": FORMAT, "incident": contents.incident, "items": contents.custody})
-
-
-def manifest_json(contents: Contents, seen: Mapping[str, FileSeen]) -> str:
-    """Return `MANIFEST.json` over the files of the folder."""
-    return pretty(
-        {
-            "format": FORMAT,
-            "incident": contents.incident,
-            "records": {"count": contents.records, "first": 1, "last": contents.records},
-            "items": len(contents.custody),
-            "checkpoint": {"origin": contents.origin, "size": contents.size},
-            "files": {
-                name: {"sha256": seen[name].sha256, "size": seen[name].size} for name in seen if name != MANIFEST
-            },
-        }
-    )
+def hashes_of(text: str) -> list[bytes]:
+    """Return the hashes that `hashes_text` wrote; raises Invalid for any other spelling."""
+    lines = text.split("\n")
+    if lines.pop() or len(lines) > 2 * MAX_PROOF or not all(map(SHA256.fullmatch, lines)):
+        raise Invalid("it is not a list of hashes, 64 lower-case hex digits a line")
+    return [bytes.fromhex(line) for line in lines]
 
 
 def guide() -> bytes:

@@ -10,12 +10,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from bot.domain.checkpoint import Checkpoint, VerifierKey, sign_checkpoint, verifier_of
+from bot.domain.checkpoint import Checkpoint, VerifierKey, sign_checkpoint, sign_note, verifier_of
 from bot.errors import Invalid, Misconfigured
 from bot.vault import files
 
 ORIGIN = "stopsign/evidence"
 """The name of the log in each checkpoint (C2SP tlog-checkpoint)."""
+MANIFEST = "stopsign/evidence-manifest"
+"""The first line of a signed manifest: never the origin of a checkpoint."""
 
 
 class CheckpointSigner:
@@ -38,6 +40,12 @@ class CheckpointSigner:
         if checkpoint.origin != self.key.name:
             raise Invalid(f"this key signs checkpoints of {self.key.name!r}, not {checkpoint.origin!r}")
         return sign_checkpoint(checkpoint, self._private)
+
+    def sign_manifest(self, text: str) -> str:
+        """Return the manifest text of a pack as a signed note; its first line keeps it apart from checkpoints."""
+        if not text.startswith(f"{MANIFEST}\n"):
+            raise Invalid("this key signs checkpoints, and manifests of packs")
+        return sign_note(text, self.key.name, self._private)
 
 
 def create_key(path: Path, origin: str) -> CheckpointSigner:

@@ -1,0 +1,134 @@
+"""Letting go, holding, rotating: on record first, and nothing goes that another record still names."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import evidence
+from bot.app import App, build, close
+from bot.domain.roles import Role
+from bot.domain.severity import Severity
+from bot.errors import NotFound, Refused
+from bot.flows import custody, intake, people, resolve
+from bot.settings import Settings
+from bot.steps.evidence import Where
+from tests.evidence.conftest import ADA
+from tests.fakes import FrozenClock
+
+
+async def keep(app: App, incident: int, what: str, value: object) -> str:
+    where = Where(incident=incident, node="n1", source="http://n1", tool="test")
+    return await app.keeper.keep_json(where, what, value)
+
+
+async def resolved(app: App, *numbers: int) -> None:
+    for number in numbers:
+        await app.ledger.decide(people.take_role, people.TakeRole(by=ADA, incident=number, role=Role.IC))
+        await app.ledger.decide(resolve.resolve, resolve.Resolve(by=ADA, incident=number, summary="over"))
+
+
+def blobs(app: App) -> list[Path]:
+    """Return the contents on disk, made old so that they may be removed."""
+    found = sorted(path for path in (app.home / "evidence" / "blobs").rglob("*") if path.is_file())
+    for path in found:
+        os.utime(path, (0, 0))
+    return found
+
+
+async def test_nothing_goes_before_its_time_or_while_held(app: App) -> None:
+    await keep(app, 1, "logs", 1)
+    await resolved(app, 1)
+    assert await evidence.old(app) == []
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    assert [(one.incident, one.item) for one in await evidence.old(app)] == [(1, "ev-1-1")]
+    await app.ledger.decide(custody.hold, custody.Hold(by=ADA, incident=1, reason="dispute"))
+    await evidence.hold_contents(app, 1, on=True)
+    held = await evidence.old(app)
+    assert held == []
+
+
+async def test_what_expires_leaves_its_hash_and_the_vault_verifies(app: App, tmp_path: Path) -> None:
+    await keep(app, 1, "logs", 1)
+    await keep(app, 1, "alerts", 2)
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    kept = blobs(app)
+    items = [one for one in await evidence.old(app) if one.what == "logs"]
+    assert await evidence.expire(app, items, by=ADA, reason="its time is over") == 1
+    assert len(kept) == 2
+    assert len(blobs(app)) == 1
+    await app.sequence()
+    report = await evidence.verify(app)
+    assert report.ok, report.lines()
+    assert "1 items have expired: their content is gone, their hashes are in the log" in report.notes
+    with pytest.raises(NotFound, match="no longer kept"):
+        await evidence.read(app, 1, "ev-1-1", by=ADA, reason="late")
+    await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="late")
+    assert [one.what for one in await evidence.old(app)] == ["alerts"]
+
+
+async def test_a_content_that_another_incident_names_stays(app: App) -> None:
+    await app.ledger.decide(intake.declare, intake.Declare(by=ADA, severity=Severity.SEV3, summary="another"))
+    await keep(app, 1, "logs", 1)
+    await keep(app, 2, "logs", 1)
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    assert len(blobs(app)) == 1
+    assert await evidence.expire(app, await evidence.old(app), by=ADA, reason="r") == 0
+    assert len(blobs(app)) == 1
+    await resolved(app, 2)
+    assert await evidence.expire(app, await evidence.old(app), by=ADA, reason="r") == 1
+    assert blobs(app) == []
+
+
+async def test_a_blob_that_vanished_without_a_record_is_found(app: App) -> None:
+    await keep(app, 1, "logs", 1)
+    await app.sequence()
+    blobs(app)[0].unlink()
+    report = await evidence.verify(app)
+    assert "the blob is missing. Evidence was removed" in str(report.first)
+
+
+async def test_a_rotation_that_was_cut_off_is_finished_by_the_next_process(home: Path, app: App) -> None:
+    old = app.keys.key.encode()
+    now = app.keys.successor().encode()
+    await app.ledger.decide(custody.rotate_key, custody.RotateKey(by=ADA, reason="r", was=old, now=now))
+    other = build(Settings(home=home))  # ours was killed here
+    other.database.start()
+    try:
+        await other.sequence()
+        assert other.keys.key.encode() == now
+        assert (await evidence.verify(other)).ok
+        await keep(app, 1, "logs", 1)
+        await app.sequence()  # and one that knew the old key only takes the new one
+        assert app.keys.key.encode() == now
+        assert (await evidence.verify(app)).ok
+    finally:
+        await close(other)
+
+
+async def test_nothing_is_signed_by_a_key_that_the_log_does_not_name(home: Path, app: App) -> None:
+    await evidence.rotate(app, by=ADA, reason="r")
+    pem = home / "evidence" / "checkpoint.pem"
+    pem.unlink()
+    other = build(Settings(home=home))  # makes a key, which the log has never heard of
+    other.database.start()
+    try:
+        await keep(other, 1, "logs", 1)
+        with pytest.raises(Exception, match="whose private key is not in"):
+            await other.sequence()
+    finally:
+        await close(other)
+
+
+async def test_a_hold_refuses_even_who_asks_for_one_item(app: App) -> None:
+    await keep(app, 1, "logs", 1)
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    items = await evidence.old(app)
+    await app.ledger.decide(custody.hold, custody.Hold(by=ADA, incident=1, reason="dispute"))
+    with pytest.raises(Refused, match="under legal hold"):
+        await evidence.expire(app, items, by=ADA, reason="r")
+    assert len(blobs(app)) == 1
