@@ -49,6 +49,10 @@ class Capturer:
 
     async def step(self, work: Work) -> Result:
         """Capture the incident's own documents, then each target's."""
+        if work.attempt > 1:
+            where = Where(incident=work.incident or 0, node=None, source="", tool="")
+            cut = "an earlier try was cut off: what it had acknowledged is kept, everything is asked for again"
+            await self._keeper.missing(where, "the rest of a capture", cut)
         await self._incident_wide(work)
         return await run_step(self._ledger, work, self._one)
 
