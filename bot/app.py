@@ -22,7 +22,7 @@ from bot.flows import outcomes
 from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.monitoring.prometheus import Prometheus
-from bot.nodes.catalog import driver
+from bot.nodes.catalog import driver, no_driver
 from bot.nodes.reach import Connect, Reach, traits_of
 from bot.ports import Blobs
 from bot.schedule import ticking
@@ -210,9 +210,13 @@ def _drivers(config: Config) -> Mapping[str, ModuleType]:
     found: dict[str, ModuleType] = {}
     problems: list[str] = []
     for name in names:
-        module = driver(name)
+        try:
+            module = driver(name)
+        except Misconfigured as error:  # a broken driver file; it names the file
+            problems += error.problems
+            continue
         if module is None:
-            problems.append(f"inventory.yaml: there is no driver '{name}': docs/drivers.md lists what there is")
+            problems.append(f"inventory.yaml: {no_driver(name)}")
         else:
             found[name] = module
     if problems:

@@ -7,19 +7,22 @@ import typer
 from rich.table import Table
 
 from bot.app import App
-from bot.cli.shared import FAILED, follow, get, me, opened, out, print_behind, run, who
+from bot.cli.shared import FAILED, bot_is_up, follow, get, me, opened, out, print_behind, run, settled, who
 from bot.domain.incident import Incident
+from bot.domain.inventory import Capability
 from bot.domain.playbook import Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.domain.target import State
-from bot.errors import Invalid
+from bot.errors import Invalid, StopsignError
 from bot.flows import approve as approvals
 from bot.flows import halt as switch
 from bot.flows import intake, outcomes, people, resolve, respond, status
 from bot.flows.book import Command
 from bot.ledger import Flow
 from bot.render import timeline
+from bot.render.words import clock
+from bot.steps.freeze import lacking
 from bot.web.shape import number_of, summary
 
 app = typer.Typer(help="See and steer incidents: the same decisions as in Slack.", no_args_is_help=True)
@@ -80,14 +83,14 @@ def show(incident: Id, as_json: Json = False) -> None:
             if as_json:
                 _json(summary(found, stopsign.ledger.world, stopsign.ledger.clock.now()))
             else:
-                print_incident(found)
+                print_incident(found, watched=await bot_is_up(stopsign))
                 await print_behind(stopsign)
 
     run(act())
 
 
-def print_incident(i: Incident) -> None:
-    """Print an incident on one screen."""
+def print_incident(i: Incident, *, watched: bool) -> None:
+    """Print an incident on one screen; `watched` tells whether a bot serves, which proves freezes again."""
     out.print(f"[bold]{i.id}[/]  [{COLOUR[i.severity]}]{i.severity}[/]  {i.status}  {_plain(i.summary)}")
     out.print(f"  why: {_plain(i.reason)}   alerts: {i.firing} firing of {i.seen}", soft_wrap=True)
     roles = "   ".join(f"{role.title}: {i.roles.get(role, '[red]nobody[/]')}" for role in Role)
@@ -98,9 +101,17 @@ def print_incident(i: Incident) -> None:
     for node in dict.fromkeys([*i.suspects, *(n for tracks in i.tracks.values() for n in tracks)]):
         cells = [_state(i, verb, node) for verb in (Verb.FREEZE, Verb.CAPTURE, Verb.ISOLATE, Verb.ROLLBACK)]
         track = i.tracks.get(Verb.FREEZE, {}).get(node)
-        table.add_row(node, *cells, _plain(track.detail if track else ""))
+        told = track.detail if track else ""
+        if track is not None and track.state.proven:
+            told = f"proven at {clock(track.since)}{', and again since' if watched else ''}: {told}"
+        table.add_row(node, *cells, _plain(told))
     if table.row_count:
         out.print(table)
+    if i.frozen and not watched:
+        out.print(
+            "  [yellow]Nobody is watching:[/] no bot serves, so a frozen target that signs again is not noticed. "
+            "Start `stopsign serve`."
+        )
     for approval in i.approvals.values():
         if approval.pending:
             out.print(f"  [magenta]waits for a second person:[/] {approval.verb} of {', '.join(approval.targets)}")
@@ -320,16 +331,40 @@ def decide(incident: str, make: Any, wait: float = 3) -> None:
             number = number_of(incident)
             before = await get(stopsign, number)
             flow, command = make(stopsign, number)
+            if isinstance(command, respond.Request) and command.verb is Verb.FREEZE:
+                await _warn_of_escrows(stopsign, before, command)
             answer = await stopsign.ledger.decide(flow, command)
             if text := getattr(answer, "text", ""):
                 out.print(text, markup=False)
             patient = isinstance(command, respond.Request | approvals.Approve | resolve.Resolve)
             after = await follow(stopsign, number, since=before.version, seconds=wait, patient=patient)
-            print_incident(after)
+            watched = await bot_is_up(stopsign)
+            print_incident(after, watched=watched)
+            if patient and not settled(after):
+                goes_on = "it goes on without you" if watched else "it goes on when a bot serves (`stopsign serve`)"
+                out.print(
+                    f"  [yellow]No longer followed[/] after {wait:g} s: {goes_on}. "
+                    f"Look with `stopsign incident show {after.id}`, or wait longer with --wait."
+                )
             return FAILED if _missed(after, command) else 0
 
     if run(act()):
         raise typer.Exit(FAILED)
+
+
+async def _warn_of_escrows(stopsign: App, incident: Incident, command: respond.Request) -> None:
+    """Say of which targets a freeze deletes keys that are seen not to be able to come back; a slash is worse."""
+    for name in command.targets or incident.suspects:
+        node = stopsign.config.inventory.nodes.get(name)
+        if node is None or Capability.SIGNER not in node.reach:
+            continue
+        try:
+            lacks = await lacking(stopsign.fleet, stopsign.ledger.world, node)
+        except StopsignError as error:
+            lacks = str(error)
+        if lacks:
+            text = f"  [yellow]{name}:[/] its freeze deletes the key, and {_plain(lacks)}: it could not come back."
+            out.print(text)
 
 
 def _missed(after: Incident, command: Command) -> bool:

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,11 +18,13 @@ from bot.cli.shared import FAILED, opened, out, run
 from bot.domain.inventory import Capability, Node
 from bot.domain.target import Sample
 from bot.errors import NotFound, StopsignError
-from bot.nodes.catalog import drivers
-from bot.nodes.probe import Found, all_of
+from bot.nodes.catalog import broken, drivers
+from bot.nodes.introduction import some
+from bot.nodes.probe import Found, all_of, longest
 from bot.ports import Deployer, Router, Signer
 from bot.render.drivers import drivers_page, verbs
 
+err = Console(stderr=True, highlight=False)
 app = typer.Typer(help="The fleet, live: who signs, what runs, what each endpoint proves.", add_completion=False)
 COLOURS = {"signing": "green", "stopped": "yellow", "partly": "red"}
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
@@ -86,6 +88,7 @@ async def _fill(stopsign: App, node: Node, capability: Capability, row: dict[str
             case Capability.SIGNER, Signer() as signer:
                 sample = await signer.sample(node.keys)
                 row["signing"], row["counter"] = signing(sample, node), _counted(sample, node)
+                row["why"] = row["why"] or _unsure(sample, node)
             case Capability.ROUTER, Router() as router:
                 row["traffic"] = "isolated" if await router.isolated() else "serving"
             case Capability.DEPLOYER, Deployer() as deployer:
@@ -94,7 +97,7 @@ async def _fill(stopsign: App, node: Node, capability: Capability, row: dict[str
     except (StopsignError, ValueError) as error:  # a driver refuses keys that are none with a ValueError
         field = {Capability.ROUTER: "traffic", Capability.DEPLOYER: "version"}.get(capability, "signing")
         row[field] = "unknown"
-        row["why"] = row["why"] or str(error)
+        row["why"] = f"{row['why']}; {capability}: {error}" if row["why"] else str(error)
 
 
 def signing(sample: Sample, node: Node) -> str:
@@ -103,6 +106,17 @@ def signing(sample: Sample, node: Node) -> str:
         return "unknown"
     states = {sample.keys[key].signing for key in node.keys}
     return "partly" if len(states) > 1 else "signing" if states.pop() else "stopped"
+
+
+def _unsure(sample: Sample, node: Node) -> str:
+    """Return why a node's state, or its count, is not known; nothing when both are."""
+    if not node.keys:
+        return "the inventory names no key of it"
+    if missing := [key for key in node.keys if key not in sample.keys]:
+        return f"it does not hold {some(missing, node.keys)}"
+    if uncounted := [key for key in node.keys if sample.keys[key].counter is None]:
+        return f"nothing counts the signatures of {some(uncounted, node.keys)}: a freeze could never be proven"
+    return ""
 
 
 def _counted(sample: Sample, node: Node) -> str:
@@ -124,16 +138,16 @@ def probe(
             if node is None:
                 raise NotFound(f"There is no node {name} in inventory.yaml: `stopsign nodes` lists them.")
             avs = stopsign.config.inventory.avs[node.avs]
-            with Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                console=out,
-                transient=True,
-                disable=not out.is_terminal,
-            ) as progress:
-                over = f", over a duty of {avs.duty_period.total_seconds():g} s" if wait else ""
-                progress.add_task(f"asking {name}{over}", total=None)
-                found = await all_of(stopsign.fleet.drive, node, avs, clock=stopsign.ledger.clock, wait=wait)
+            fleet = stopsign.config.inventory.nodes.values()
+            others = [key for other in fleet if other is not node for key in other.keys]
+            seconds = longest(avs) if wait and Capability.SIGNER in node.reach else 0.0
+            if seconds and not as_json:
+                out.print(
+                    f"This takes about {seconds:.0f} s: the signer is read twice, over a duty of {node.avs}. "
+                    "--no-wait reads it once, and proves less."
+                )
+            ask = all_of(stopsign.fleet.drive, node, avs, clock=stopsign.ledger.clock, wait=wait, others=others)
+            found = await _counting_down(f"asking {name}", ask, seconds)
             if as_json:
                 out.print_json(json.dumps([_as_json(one) for one in found]))
             else:
@@ -142,6 +156,18 @@ def probe(
 
     if not run(act()):
         raise typer.Exit(FAILED)
+
+
+async def _counting_down(what: str, ask: Awaitable[list[Found]], seconds: float) -> list[Found]:
+    """Await `ask`, and show on a terminal how far the wait has come."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    task = asyncio.ensure_future(ask)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        bar = progress.add_task(what, total=seconds or None)
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.25)
+            progress.advance(bar, 0.25)
+    return task.result()
 
 
 def _shown(found: list[Found]) -> Iterator[Text | Padding | Table]:
@@ -177,6 +203,8 @@ def list_drivers(
 ) -> None:
     """List the drivers: what they do, against which program they were proven, how far they go back."""
     known = drivers()
+    for problem in broken():
+        err.print(problem, markup=False, soft_wrap=True)
     if markdown:
         out.print(drivers_page(known), markup=False, soft_wrap=True, end="")
         return

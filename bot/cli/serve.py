@@ -1,5 +1,6 @@
 """`stopsign serve`, `stopsign migrate`, `stopsign slack …`: running the bot for real."""
 
+import asyncio
 import logging
 import socket
 import sys
@@ -41,6 +42,8 @@ def serve() -> None:
     for check in blast_radius(stopsign.config.inventory):
         if check.state is not State.OK:
             log.warning("%s: %s. To do: %s", check.name, check.what, check.todo)
+    if wrong := asyncio.run(stopsign.fleet.problems(stopsign.config.inventory.nodes.values())):
+        raise Misconfigured(wrong)
     free_or_raise(chosen.host, chosen.port)
     # The event loop takes turns with the writer's thread: at 5 ms a turn, people's acts would wait in a big freeze.
     sys.setswitchinterval(0.001)
@@ -72,11 +75,18 @@ def free_or_raise(host: str, port: int) -> None:
         ) from None
 
 
-def migrate() -> None:
+def migrate(
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Make the triggers anew that keep the evidence log append-only.")
+    ] = False,
+) -> None:
     """Bring the database to this program's schema; data stays."""
     chosen = settings()
     if chosen.home is not None:
         chosen.home.mkdir(parents=True, exist_ok=True)
+    if restore:
+        made = db.restore(db.connect(chosen.database))
+        out.print(f"Made anew: {', '.join(made)}." if made else "Every trigger stands: nothing was done.")
     out.print(f"The database is at schema {db.migrate(chosen.database)}.")
 
 

@@ -21,7 +21,7 @@ RESERVED = frozenset({"all", "none", "any", "everything"})
 REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", re.ASCII)
 _SECRET = re.compile(r"token|secret|password|credential", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}", re.ASCII)
+_KEY = re.compile(r"0x(?:[0-9a-fA-F]{2}){1,100}", re.ASCII)
 _DRIVER = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _CAPABILITIES = tuple(str(c) for c in Capability)
 _ENDPOINT = ("driver", "url", "token", "timeout", "options", "ca", "client_cert", "client_key")
@@ -159,7 +159,8 @@ def _reach(
             for key in filled:
                 if key not in own:
                     sheet.stands_at((*own_place, key), (*place, "api", key))
-            endpoint = sheet.read(Endpoint, {**filled, **own}, at)
+            line = sheet.line((*own_place, "options") if {"options"} <= {*own, *filled} else at)
+            endpoint = sheet.read(Endpoint, {**filled, **own}, at, line=line)
             if endpoint is None:
                 continue
             _check_endpoint(sheet, endpoint, at, networks)
@@ -201,7 +202,7 @@ def _check_node(sheet: Sheet, node: Node, place: Place, services: Mapping[str, A
         sheet.say((*place, "keys"), "is empty: list the keys that this node signs with")
     for i, key in enumerate(node.keys):
         if not _KEY.fullmatch(key):
-            sheet.say((*place, "keys", i), "is not a key: write its public key, without spaces or wildcards")
+            sheet.say((*place, "keys", i), f"{key[:40]!r} is not a key: {_key_remedy(key)}")
         elif same_key(key) in map(same_key, node.keys[:i]):
             sheet.say((*place, "keys", i), "is listed twice for this node: keep one")
     for label in node.labels:
@@ -209,6 +210,16 @@ def _check_node(sheet: Sheet, node: Node, place: Place, services: Mapping[str, A
             sheet.say((*place, "labels", label), "is reserved: alerts find nodes by name and key without it")
     if node.rollback is not None and not node.rollback.build_hash.startswith("sha256:"):
         sheet.say((*place, "rollback", "build_hash"), "must be an immutable build: write it as sha256:…")
+
+
+def _key_remedy(key: str) -> str:
+    """Return what to write instead of a text that is no key."""
+    digits = key.removeprefix("0x")
+    if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", key, re.ASCII):
+        return f"write 0x before it: 0x{key[:10]}{'…' if key[10:] else ''}"
+    if re.fullmatch(r"[0-9a-fA-F]+", digits, re.ASCII):
+        return f"it has {len(digits)} digits, and two make a byte: write all of the public key"
+    return "write its public key as 0x and hexadecimal digits, without spaces or wildcards"
 
 
 def _check_name(sheet: Sheet, name: str, place: Place) -> None:

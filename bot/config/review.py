@@ -53,17 +53,20 @@ def fail(name: str, what: str, todo: str) -> Check:
     return Check(name=name, state=State.FAIL, what=what, todo=todo)
 
 
-def review(config: Config, *, today: date, destructive: Callable[[Endpoint], bool]) -> Iterator[Check]:
+def review(
+    config: Config, *, today: date, destructive: Callable[[Endpoint], bool], escrows: Iterable[Check] = ()
+) -> Iterator[Check]:
     """Yield what can be said about `config` without looking outside, one line for each subject at least.
 
-    `destructive` tells whether a freeze at a signer's endpoint deletes keys.
+    `destructive` tells whether a freeze at a signer's endpoint deletes keys; `escrows` is what was seen of those that
+    are attested.
     """
     inventory = config.inventory
     yield _fleet(config)
     yield from blast_radius(inventory)
     yield from _or_ok("reach", "every node can be asked to stop", _reach(inventory))
     yield from _or_ok("alerts", "safety alerts can name every node", _nameable(config))
-    yield from _or_ok("escrow", "no freeze destroys what cannot be restored", _escrow(config, destructive))
+    yield from _or_ok("escrow", "no freeze destroys what cannot be restored", [*_escrow(config, destructive), *escrows])
     yield from _or_ok("rollback", "every node has a rollback contract tested lately", _contracts(inventory, today))
     yield from _or_ok("on-call", "two people who may start things again, at every hour", _hours(config.team))
     yield from _or_ok("people", "everybody on call can be reached", _people(config.team))

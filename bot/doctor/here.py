@@ -12,17 +12,22 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from bot.config import load
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, review, some, warn
+from bot.doctor.evidence import anchors
 from bot.doctor.outside import PATIENCE, at_once, looks
 from bot.doctor.slack import slack
 from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint
-from bot.errors import Misconfigured
-from bot.nodes.catalog import driver
+from bot.errors import Misconfigured, StopsignError
+from bot.nodes.catalog import driver, no_driver
+from bot.nodes.escrow import Escrow
 from bot.nodes.reach import traits_of
 from bot.settings import SHORTEST_TOKEN, Settings
+from bot.store import database as db
 
 
 def checks(
@@ -49,10 +54,11 @@ def checks(
         yield from asyncio.run(at_once([slack(settings)]))
         return
     if home is not None:
-        yield from review(config, today=today or datetime.now(UTC).date(), destructive=_destructive)
+        seen = list(_escrows(config))
+        yield from review(config, today=today or datetime.now(UTC).date(), destructive=_destructive, escrows=seen)
         yield from _drivers(config)
-        yield from _escrows(config)
         yield from _references(config, environ)
+        yield from anchors(settings, config, environ)
     yield from asyncio.run(at_once(looks(settings, config, environ)))
 
 
@@ -111,11 +117,11 @@ def _mode(path: Path) -> Iterator[Check]:
 def _database(settings: Settings) -> Check:
     url = settings.database
     if not url.startswith("sqlite:///"):
-        return fail("database", "this version stores in SQLite only", "unset STOPSIGN_DATABASE_URL")
+        return _schema(url, "the PostgreSQL database")
     path = Path(url.removeprefix("sqlite:///"))
     if not path.exists():
         if os.access(path.parent, os.W_OK | os.X_OK):
-            return ok("database", f"{path} is not made yet; `stopsign migrate` makes it")
+            return fail("database", f"{path} is not made yet", "run `stopsign migrate`")
         return fail("database", f"{path.parent} cannot be written", "make the folder, owned by the bot's user")
     try:
         uri = f"file:{quote(str(path))}?mode=rw"
@@ -124,7 +130,29 @@ def _database(settings: Settings) -> Check:
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         return fail("database", f"{path} cannot be written ({error})", "check owner, permissions and free space")
-    return ok("database", f"{path} can be written")
+    return _schema(url, str(path))
+
+
+def _schema(url: str, name: str) -> Check:
+    """Tell whether the database has the schema that this program needs, and holds its log append-only."""
+    try:
+        engine = db.connect(url)
+    except Misconfigured as error:
+        return fail("database", error.problems[0], "correct STOPSIGN_DATABASE_URL")
+    try:
+        current, newest = db.revision(engine), db.newest(url)
+        if current != newest:
+            what = f"{name} is at schema {current or 'none'}, this program needs {newest}"
+            return fail("database", what, "run `stopsign migrate`")
+        if missing := db.unheld(engine):
+            return fail(
+                "database", db.sentence_of(missing), "find out who did that: it takes the database's own access"
+            )
+    except (StopsignError, SQLAlchemyError) as error:
+        return fail("database", f"{name}: {str(error).splitlines()[0]}", "check address, owner and permissions")
+    finally:
+        engine.dispose()
+    return ok("database", f"{name} can be written, is at schema {current}, and only grows where it must")
 
 
 def _port(settings: Settings) -> Check:
@@ -143,7 +171,10 @@ def _port(settings: Settings) -> Check:
 
 
 def _destructive(endpoint: Endpoint) -> bool:
-    traits = traits_of(driver(endpoint.driver), endpoint)
+    try:
+        traits = traits_of(driver(endpoint.driver), endpoint)
+    except Misconfigured:  # told by _drivers
+        return False
     return traits is not None and traits.destructive
 
 
@@ -153,27 +184,27 @@ def _escrows(config: Config) -> Iterator[Check]:
         signer = node.reach.get(Capability.SIGNER)
         if signer is None or not node.escrow or not _destructive(signer):
             continue
-        folder = Path(signer.options.get("escrow") or "/nonexistent")
-        lacking = [f"{key.lower()}{end}" for key in node.keys for end in (".json", ".txt")]
-        lacking = [name for name in lacking if not (folder / name).is_file()]
         if "escrow" not in signer.options:
             what = f"{node.name}: its escrow is attested, but the option escrow is not set: keys come back by hand only"
-            yield warn("escrow", what, "name its folder: options: {escrow: /path} (docs/drivers.md)")
-        elif lacking:
-            what = f"{node.name}: {folder} lacks {some(lacking)}: a frozen key could not come back"
-            yield fail("escrow", what, "put keystore (KEY.json) and password (KEY.txt) of each key there")
-        elif not os.access(folder, os.W_OK):
-            what = f"{node.name}: {folder} cannot be written: the slashing protection of a freeze would be lost"
-            yield fail("escrow", what, "let this user write there")
+            yield warn("escrow", what, "name its folder: options: {escrow: /path} (docs/keymanager.md)")
+        elif lacking := Escrow(Path(signer.options["escrow"])).lacking(node.keys):
+            what = f"{node.name}: {lacking}: a frozen key could not come back, so the bot will not freeze it by itself"
+            todo = "put keystore (KEY.json) and password (KEY.txt) of each key there, readable and the folder writable"
+            yield fail("escrow", what, f"{todo} for this user")
 
 
 def _drivers(config: Config) -> Iterator[Check]:
-    names = {endpoint.driver for node in config.inventory.nodes.values() for _, endpoint in node.endpoints}
-    for name in sorted(names):
-        if driver(name) is None:
-            yield fail(
-                "drivers", f"there is no driver {name!r}", "correct driver in inventory.yaml: see docs/drivers.md"
-            )
+    named: dict[str, int | None] = {}
+    for node in config.inventory.nodes.values():
+        for _, endpoint in node.endpoints:
+            named.setdefault(endpoint.driver, endpoint.line)
+    for name, line in sorted(named.items()):
+        try:
+            if driver(name) is None:
+                where = f"inventory.yaml:{line}" if line else "inventory.yaml"
+                yield fail("drivers", no_driver(name), f"correct driver at {where}")
+        except Misconfigured as error:
+            yield fail("drivers", str(error), "correct that file, see docs/adding-a-driver.md")
 
 
 def _references(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:

@@ -1,42 +1,46 @@
 """Look outside: Slack, Prometheus, node APIs. Each look ends within `PATIENCE` and becomes lines, no exception."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import ModuleType
 
 import httpx
 
 from bot.config.references import secret
 from bot.config.review import Check, fail, ok, some, warn
+from bot.doctor.evidence import bucket
 from bot.doctor.slack import slack
 from bot.domain.config import Config
 from bot.domain.inventory import Capability, Endpoint, Node
-from bot.domain.target import short
-from bot.errors import Misconfigured, NodeError, NodeRefused
+from bot.errors import Misconfigured
 from bot.nodes.catalog import driver
-from bot.nodes.probe import probe
+from bot.nodes.probe import Found, probe
 from bot.nodes.reach import Reach
-from bot.nodes.wire import Wire, node_client
 from bot.settings import Settings
 
 PATIENCE = 5.0
 """Seconds that any look may take."""
 
-_PROBES: Mapping[str, str] = {"sidecar": "/stopsign/v1/node", "keymanager": "/eth/v1/keystores"}
+UNAUTHORISED, FORBIDDEN = 401, 403
 _SIGNERS = 'count by (signer) (up{signer!=""})'
 
 
 def looks(settings: Settings, config: Config, environ: Mapping[str, str]) -> list[Awaitable[Iterable[Check]]]:
     """Return everything to look at outside; what several nodes share is looked at once."""
-    found: list[Awaitable[Iterable[Check]]] = [slack(settings, config), _prometheus(settings, config)]
+    found: list[Awaitable[Iterable[Check]]] = [
+        slack(settings, config),
+        _prometheus(settings, config),
+        bucket(settings, config),
+    ]
     seen: set[tuple[object, ...]] = set()
     for node in config.inventory.nodes.values():
         for capability, endpoint in node.endpoints:
-            same = (endpoint.driver, endpoint.url, *sorted(endpoint.options.items()))
-            if same not in seen:
-                seen.add(same)
+            same: tuple[object, ...] = (endpoint.driver, endpoint.url, *sorted(endpoint.options.items()))
+            mine = (*same, node.name) if capability is Capability.SIGNER else same  # each holds keys of its own
+            if mine not in seen:
+                seen |= {same, mine}
                 found.append(_endpoint(node, capability, endpoint, config, environ))
     return found
 
@@ -104,87 +108,67 @@ def _loaded(config: Config, loaded: set[str]) -> Iterator[Check]:
 async def _endpoint(
     node: Node, capability: Capability, endpoint: Endpoint, config: Config, environ: Mapping[str, str]
 ) -> list[Check]:
+    """Connect the endpoint's own driver, and read once what it reads."""
     name = f"{node.name} {capability}"
-    if endpoint.driver not in _PROBES:
-        return [check async for check in _probed(name, node, capability, endpoint, config, environ)]
     try:
-        token = secret(endpoint.token, environ) if endpoint.token else None
+        module = driver(endpoint.driver)
+        if endpoint.token is not None:
+            secret(endpoint.token, environ)
     except Misconfigured:
-        return []  # told by _references
-    try:
-        said = await _asked(node, endpoint, config, token)
-    except Misconfigured as error:
-        return [fail(name, str(error), "check ca, client_cert and client_key in inventory.yaml")]
-    except NodeRefused as error:
-        if error.status in {401, 403}:
-            what = f"{endpoint.url} refuses the token ({error.status})"
-            return [fail(name, what, f"correct {endpoint.token or 'token'}")]
-        return [fail(name, str(error), "check url and driver in inventory.yaml")]
-    except NodeError as error:
-        return [fail(name, str(error), "check that the node runs, and that this machine may reach it")]
-    return [
-        _same_node(name, node, endpoint, said)
-        if capability is Capability.SIGNER
-        else ok(name, f"{endpoint.url} answers")
-    ]
-
-
-async def _probed(
-    name: str, node: Node, capability: Capability, endpoint: Endpoint, config: Config, environ: Mapping[str, str]
-) -> AsyncIterator[Check]:
-    """Read once what the endpoint's own driver reads."""
-    module = driver(endpoint.driver)
+        return []  # told by _drivers and _references
     if module is None:
-        return  # told by _drivers
+        return []
+    hurried, at = _hurried(node, endpoint)
     reach = Reach(
         drivers={endpoint.driver: module.connect},
         secret=lambda reference: secret(reference, environ),
         clock=_Clock(),
         networks=config.inventory.networks,
     )
+    others = [key for other in config.inventory.nodes.values() if other is not node for key in other.keys]
     async with reach:
         avs = config.inventory.avs[node.avs]
-        found = await probe(reach.drive, node, avs, capability, endpoint, clock=_Clock(), wait=False)
-    todo = f"look closer with `stopsign nodes probe {node.name}`"
+        found = await probe(reach.drive, hurried, avs, capability, at, clock=_Clock(), wait=False, others=others)
+    if found.well:
+        return [ok(name, found.says[0])]
     if found.well is None:
-        yield warn(name, f"{endpoint.driver} does not offer {capability}", "name another driver in inventory.yaml")
-    else:
-        yield ok(name, found.says[0]) if found.well else fail(name, found.says[0], todo)
+        if _shared(module, node, endpoint):
+            return []  # one API for all that it can do, and it cannot do this
+        what = f"{endpoint.driver} does not offer {capability}"
+        return [warn(name, what, f"name another driver at {_place(endpoint)}")]
+    what = found.says[0] if found.exchanges else "; ".join(found.says)
+    return [fail(name, what, _todo(found, node, endpoint))]
+
+
+def _hurried(node: Node, endpoint: Endpoint) -> tuple[Node, Endpoint]:
+    """Return node and endpoint with a time limit of PATIENCE at most: nobody waits for a doctor for minutes."""
+    most = timedelta(seconds=PATIENCE)
+    reach = {can: replace(each, timeout=min(each.timeout, most)) for can, each in node.reach.items()}
+    more = tuple(replace(each, timeout=min(each.timeout, most)) for each in node.more_recorders)
+    return replace(node, reach=reach, more_recorders=more), replace(endpoint, timeout=min(endpoint.timeout, most))
+
+
+def _shared(module: ModuleType, node: Node, endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint serves another capability of the node, as `api:` does."""
+    offered = module.TRAITS.capabilities
+    return any(other == endpoint and can in offered for can, other in node.endpoints)
+
+
+def _place(endpoint: Endpoint) -> str:
+    return f"inventory.yaml:{endpoint.line}" if endpoint.line else "inventory.yaml"
+
+
+def _todo(found: Found, node: Node, endpoint: Endpoint) -> str:
+    """Return what to do about an endpoint that cannot be relied on."""
+    if found.refused == UNAUTHORISED:
+        return f"correct {endpoint.token or 'token'} ({_place(endpoint)})"
+    if found.refused == FORBIDDEN:
+        return f"do what it says there; it may also be {endpoint.token or 'the token, of which there is none'}"
+    if not found.exchanges:
+        return f"correct {_place(endpoint)}; docs/drivers.md leads to the options of {endpoint.driver}"
+    return f"look closer with `stopsign nodes probe {node.name}`"
 
 
 class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-
-async def _asked(node: Node, endpoint: Endpoint, config: Config, token: str | None) -> bytes:
-    """Ask as the drivers do: with the endpoint's certificates, and only an address in the networks."""
-    pair = endpoint.client_cert, endpoint.client_key
-    certificate = (pair[0], pair[1]) if pair[0] and pair[1] else None
-    async with node_client(networks=config.inventory.networks, ca=endpoint.ca, certificate=certificate) as client:
-        patience = timedelta(seconds=PATIENCE)
-        wire = Wire(client=client, node=node.name, base=endpoint.url, timeout=patience, token=token)
-        return await wire.call().content("GET", _PROBES[endpoint.driver])
-
-
-def _same_node(name: str, node: Node, endpoint: Endpoint, answer: bytes) -> Check:
-    """Compare what a signer says of itself with the inventory."""
-    try:
-        said: Any = json.loads(answer)
-        if endpoint.driver == "sidecar":
-            called, keys = said["node"], set(said["keys"])
-        else:
-            called, keys = node.name, {row["validating_pubkey"] for row in said["data"]}
-    except (ValueError, KeyError, TypeError):
-        return fail(
-            name, f"{endpoint.url} gives an answer that cannot be read", "check url and driver in inventory.yaml"
-        )
-    if called != node.name:
-        return fail(name, f"{endpoint.url} is {called}, not {node.name}", "correct url in inventory.yaml")
-    missing, extra = sorted(set(node.keys) - keys), sorted(keys - set(node.keys))
-    todo = "correct keys in inventory.yaml, or find out who moved the key"
-    if missing:
-        return fail(name, f"does not hold {some([short(key) for key in missing])}", todo)
-    if extra:
-        return fail(name, f"also signs with {some([short(key) for key in extra])}, which a freeze would leave on", todo)
-    return ok(name, f"{endpoint.url} answers and holds its {len(keys)} keys")

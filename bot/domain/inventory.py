@@ -1,6 +1,6 @@
 """The fleet (inventory.yaml): which node holds which key, for which AVS, reached how."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -42,6 +42,8 @@ class Endpoint:
     """Who signs the node's certificate, instead of the authorities that the system trusts."""
     client_cert: str | None = None
     client_key: str | None = None
+    line: int | None = field(default=None, compare=False, repr=False)
+    """Where it stands in inventory.yaml; its options, if it has any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,23 @@ class Avs:
 def same_key(key: str) -> str:
     """Return the one spelling of a key: hexadecimal digits have two cases and mean the same."""
     return key.lower() if key[:2].lower() == "0x" else key
+
+
+def told_apart(keys: Sequence[str], among: Collection[str] = ()) -> list[str]:
+    """Return keys shortened for people, with as many digits as tell each from the others and from those `among` them.
+
+    Keys of a test network often differ in a few digits only, at the end or in the middle.
+    """
+    every = {same_key(key) for key in (*keys, *among)}
+    for digits in (4, 8, 16, 32):
+        shown = {key: _shortened(key, digits) for key in every}
+        if len(set(shown.values())) == len(every):
+            return [shown[same_key(key)] for key in keys]
+    return [same_key(key) for key in keys]
+
+
+def _shortened(key: str, digits: int) -> str:
+    return key if len(key) <= 2 * digits + 6 else f"{key[: digits + 2]}…{key[-digits:]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from bot.domain import journal as j
 from bot.domain.authority import Power
 from bot.domain.incident import Incident
-from bot.domain.playbook import Pages
+from bot.domain.playbook import Pages, Verb
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import Invalid, NotFound, Refused
@@ -84,6 +84,9 @@ def escalate(book: Book, command: Escalate) -> None:
     open_page = incident.pages.get(command.page)
     if open_page is None or not incident.calls(open_page):
         return
+    frozen = incident.tracks.get(Verb.FREEZE, {})
+    if open_page.nodes and not any(node in frozen for node in open_page.nodes):
+        return  # people have let go since of what could not be held
     later = (p for p in incident.pages.values() if p.reason == open_page.reason and p.at >= open_page.at)
     if any(p.level > open_page.level and not p.acknowledged for p in later):
         return

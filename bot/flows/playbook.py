@@ -9,14 +9,13 @@ from datetime import datetime, timedelta
 
 from bot.domain import journal as j
 from bot.domain.incident import Incident
-from bot.domain.inventory import Capability
 from bot.domain.playbook import Needs, OnFailure, OnlyIf, PlannedStep, Playbook, Targets, Verb
 from bot.domain.target import State
 from bot.flows.book import Book, Command
 from bot.flows.outcomes import BAD
 from bot.flows.people import all_hands, page
 from bot.flows.respond import plan
-from bot.flows.rules import CAPABILITY, has_contract, signing_left
+from bot.flows.rules import CAPABILITY, has_contract, signing_left, unescrowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +236,7 @@ def _why_not_alone(book: Book, incident: Incident, planned: PlannedStep, node: s
         return "no safety runbook names it: a person decides"
     if not _proven(book, Verb.FREEZE, node):
         return EMULATED
-    found = book.config.inventory.nodes[node]
-    traits = book.world.traits(found.reach[Capability.SIGNER])
-    if traits is not None and traits.destructive and book.config.policy.require_escrow and not found.escrow:
+    if book.config.policy.require_escrow and unescrowed(book, (node,)):
         return "its freeze deletes the key, and no escrow is attested: a person decides, since a slash is worse"
     return None
 

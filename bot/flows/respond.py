@@ -13,8 +13,8 @@ from bot.domain.roles import Role
 from bot.domain.target import State
 from bot.errors import Halted, Invalid, Refused
 from bot.flows.book import Book, Command
-from bot.flows.outcomes import interrupted, judge_containment
-from bot.flows.people import must_be_live
+from bot.flows.outcomes import Report, interrupted, judge_containment, report
+from bot.flows.people import all_hands, must_be_live, page
 from bot.flows.rules import (
     AFTERWARDS,
     POWER,
@@ -28,6 +28,7 @@ from bot.flows.rules import (
     people_needed,
     signing_left,
     thawing,
+    unescrowed,
 )
 
 
@@ -127,12 +128,15 @@ def preview(book: Book, command: Request) -> Preview:
     targets = named_targets(book, incident, command.verb, command.targets)
     check_halt(book, command.verb, automatic=False)
     parameters = parameters_of(book, command.verb, targets)
+    told = [f"{node} → {build}" for node, build in parameters.items()]
+    if command.verb is Verb.FREEZE:
+        told = [f"{node}: its freeze deletes the key, and no escrow is attested" for node in unescrowed(book, targets)]
     return Preview(
         targets=targets,
         people=people_needed(book, command.verb, targets).people,
         stopped=frozenset(n for each in (*book.holding(), incident) for n in each.stopping),
         digest=_shown(book, incident, command.verb, targets),
-        text="; ".join(f"{node} → {build}" for node, build in list(parameters.items())[:10]),
+        text="; ".join(told[:10]),
     )
 
 
@@ -267,8 +271,8 @@ def _unproven_by_restart(book: Book, incident: Incident, step: Step) -> Incident
     by_step: dict[str, list[j.TargetReport]] = {}
     for node in step.targets:
         if node in incident.frozen:
-            report = j.TargetReport(node=node, state=State.ACKNOWLEDGED, detail=why, watched=True)
-            by_step.setdefault(incident.tracks[Verb.FREEZE][node].step, []).append(report)
+            unproven = j.TargetReport(node=node, state=State.ACKNOWLEDGED, detail=why, watched=True)
+            by_step.setdefault(incident.tracks[Verb.FREEZE][node].step, []).append(unproven)
     for freeze, reports in by_step.items():
         incident = book.write(incident, j.TargetsReported(step=freeze, verb=Verb.FREEZE, reports=tuple(reports)))
     return incident
@@ -328,6 +332,64 @@ def _off(book: Book, incident: Incident, step: Step, why: str) -> Go:
     if step.approval and step.approval in incident.approvals and incident.approvals[step.approval].ended is None:
         incident = book.write(incident, j.ApprovalEnded(approval=step.approval, how="void", reason=why))
     return Go(incident=incident, step=incident.steps[step.id], targets=(), off=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stands(Command):
+    """What was seen of targets that an earlier step had proven."""
+
+    incident: int
+    step: str
+    verb: Verb
+    reports: tuple[j.TargetReport, ...]
+
+
+def stands(book: Book, command: Stands) -> Incident:
+    """Write down what has changed, and page all hands for what is no longer so; what was let go meanwhile is left."""
+    incident = book.incident(command.incident)
+    tracks = incident.tracks.get(command.verb, {})
+    mine = tuple(r for r in command.reports if r.node in tracks and tracks[r.node].step == command.step)
+    lost = [r for r in mine if r.state is State.FAILED and tracks[r.node].state is not State.FAILED]
+    told = Report(by=command.by, incident=incident.number, step=command.step, verb=command.verb, reports=mine)
+    incident = report(book, told)
+    if lost:
+        why = f"{command.verb} no longer in force on {names(tuple(r.node for r in lost))}: {lost[0].detail}"
+        incident = page(book, incident, all_hands(book), reason=why)
+    return incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldBack(Command):
+    """What the bot was about to do by itself was seen to be more than it may: `why` by target."""
+
+    soon: ClassVar[bool] = True
+    incident: int
+    step: str
+    why: Mapping[str, str]
+
+
+def hold_back(book: Book, command: HoldBack) -> Incident:
+    """Let these targets of a step wait for a person, page all hands, and plan the others anew.
+
+    Only while nothing of the step was sent, and only if no person asked for it: what a person said is not overruled.
+    """
+    incident = book.incident(command.incident)
+    step = incident.steps[command.step]
+    reasons: dict[str, list[str]] = {}
+    for node in step.targets:
+        if node in command.why:
+            reasons.setdefault(command.why[node], []).append(node)
+    if not reasons or not step.automatic or step.state is not StepState.PLANNED:
+        return incident
+    summary = f"not run: {next(iter(reasons))}"
+    incident = book.write(incident, j.StepFinished(step=step.id, verb=step.verb, summary=summary))
+    for reason, nodes in reasons.items():
+        incident = book.write(incident, j.TargetsHeld(verb=step.verb, targets=tuple(nodes), reason=reason))
+    if others := tuple(node for node in step.targets if node not in command.why):
+        incident = plan(book, incident, step.verb, others, needs=step.needs, automatic=True, reason=step.reason)
+    held = tuple(node for nodes in reasons.values() for node in nodes)
+    waits = f"{step.verb} of {names(held)} waits for one person's word: {next(iter(reasons))}"
+    return page(book, incident, all_hands(book), reason=waits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,6 +144,14 @@ def other_holders(book: Book, incident: Incident, step: Step) -> str | None:
     return None
 
 
+def unescrowed(book: Book, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the targets whose freeze deletes keys of which no escrow is attested in the inventory."""
+    nodes = book.config.inventory.nodes
+    reached = {n: nodes[n].reach.get(Capability.SIGNER) for n in targets if n in nodes and not nodes[n].escrow}
+    promised = {n: book.world.traits(endpoint) for n, endpoint in reached.items() if endpoint is not None}
+    return tuple(n for n, traits in promised.items() if traits is not None and traits.destructive)
+
+
 def signing_left(book: Book, avs: str, stopping: list[str]) -> str:
     """Say how many signers of an AVS would be left after stopping some, against its quorum."""
     fleet = {node.name for node in book.config.inventory.of_avs(avs)}

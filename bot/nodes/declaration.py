@@ -12,7 +12,7 @@ from bot.domain.inventory import Capability
 from bot.domain.target import Effect
 from bot.errors import Misconfigured
 from bot.nodes.phrases import LISTS, ONE_KEY, Expectation, Page, Request, Value, Values, expectation, request, value
-from bot.nodes.way import Way
+from bot.nodes.way import Way, near
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Plan:
             if prefix == "url" and asks and rest not in self._options:
                 self._problems.append(f"option {name} belongs to the option {rest}, which is missing")
             elif not (name in KNOWN or (name.startswith(_PREFIXES) and rest) or (prefix == "url" and asks)):
-                self._problems.append(f"has no option {name}; docs/http-driver.md lists them")
+                self._problems.append(f"has no option {name}{near(name, KNOWN)}; docs/http-driver.md lists them")
 
     def _request(self, name: str, methods: tuple[str, ...], known: frozenset[str]) -> Request | None:
         """Return the request of an option, with the URL of its own that `url.…` gives it."""

@@ -153,6 +153,21 @@ class Escrow:
             raise ValueError(f"the escrow lacks {Path(str(error.filename)).name}") from error
         return {"keystores": keystores, "passwords": passwords, "slashing_protection": protection.decode()}
 
+    def lacking(self, keys: Sequence[str]) -> str | None:
+        """Return what can be seen to be missing of what brings `keys` back, for people; None: nothing can.
+
+        Whether a keystore is the right one, and its password opens it, only trying to restore it shows.
+        """
+        if not self._folder.is_dir():
+            return f"{self._folder} is no folder that can be read"
+        names = [f"{key.lower()}{end}" for key in keys for end in (".json", ".txt")]
+        if lacking := [name for name in names if not _holds_something(self._folder / name)]:
+            more = f" and {len(lacking) - 2} more" if lacking[2:] else ""
+            return f"{self._folder} lacks {', '.join(lacking[:2])}{more}"
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            return f"{self._folder} cannot be written, so that its slashing protection would be lost"
+        return None
+
     def _record(self, key: str) -> Path:
         return self._folder / f"{key}.freeze.json"
 
@@ -200,6 +215,13 @@ def _joined(key: str, entries: Sequence[Any]) -> Mapping[str, object]:
         signed = {json.dumps(one, sort_keys=True): one for entry in entries for one in entry.get(name, ())}
         joined[name] = sorted(signed.values(), key=lambda one: [int(one[number]) for number in numbers])
     return joined
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0 and os.access(path, os.R_OK)
+    except OSError:
+        return False
 
 
 def _written(path: Path, content: bytes) -> None:

@@ -26,7 +26,8 @@ TRAITS = Traits(
     needs="isolate: `server`; throttle: `maxconn` and `frontend` or `server`, or `rate` and `map`, or `rate` alone; a"
     " runtime socket of `level admin`",
     cannot_know="traffic by another HAProxy, by another backend, or by the old process that a reload leaves behind"
-    " (set hard-stop-after); who else can reach the socket, which asks for no password; a reload undoes all of it",
+    " (set hard-stop-after); whether the configuration"
+    " looks a map's entry up; who else can reach the socket, which asks for no password; a reload undoes all of it",
     blast_radius="isolate: the named servers, and the requests that they were answering; throttle: all that comes by"
     " that frontend, server or map entry, and with a bare `rate` every session of that HAProxy",
     tested="HAProxy 2.6.12 (Debian 12)",
@@ -44,12 +45,12 @@ def connect(way: Way) -> "HaproxyRouter | HaproxyThrottle":
 
     Options of a throttle, the limits being positive whole numbers:
         maxconn: connections at once, of `frontend` or of `server` (backend/server)
-        rate: requests a second, written as the value of `entry` (default: the node's name) into `map`, which the
-            configuration must look up; without `map`, sessions a second of the whole HAProxy
+        rate: requests a second, written as the value of `entry` (default: the node's name) in `map`, where it must be
+            already, and where the configuration must look it up; without `map`, sessions a second of the whole HAProxy
     """
     if "maxconn" in way.endpoint.options or "rate" in way.endpoint.options:
         return HaproxyThrottle(Runtime(way), _limits(way))
-    options = way.options(*_ROUTER)
+    options = way.options(*_ROUTER, besides=_THROTTLE)
     node = way.node.name
     if "server" not in options:
         raise Misconfigured([f"node {node}: haproxy needs the option server (backend/server), or maxconn, or rate"])
@@ -228,7 +229,7 @@ def _said(values: dict[Limit, int | None]) -> str:
 
 def _limits(way: Way) -> tuple[Limit, ...]:
     """Return the limits that the options name; raises Misconfigured."""
-    options, node = way.options(*_THROTTLE), way.node.name
+    options, node = way.options(*_THROTTLE, besides=_ROUTER), way.node.name
     limits: list[Limit] = []
     if "maxconn" in options:
         wanted = _positive(options["maxconn"], "maxconn", node)
@@ -275,14 +276,15 @@ def _server(backend: str, server: str, wanted: int) -> Limit:
 
 def _map(path: str, entry: str, wanted: int) -> Limit:
     async def read(call: Call) -> int | None:
-        value = (await call.map(path)).get(entry)
-        return int(value) if value is not None and value.isascii() and value.isdigit() else None
+        entries = await call.map(path)
+        if entry not in entries:  # to add it would prove nothing: it could be a name that nothing looks up
+            there = ", ".join(list(entries)[:5]) or "nothing"
+            raise call.lacks(f"entry {entry} in {path}, which has {there}: correct the option entry, or write it there")
+        value = entries[entry]
+        return int(value) if value.isascii() and value.isdigit() else None
 
     async def write(call: Call) -> None:
-        if entry in await call.map(path):
-            await call.order(f"set map {path} {entry} {wanted}")
-        else:
-            await call.add(path, [entry], str(wanted))
+        await call.order(f"set map {path} {entry} {wanted}")
 
     return Limit(label=f"requests a second of {entry}", wanted=wanted, read=read, write=write)
 

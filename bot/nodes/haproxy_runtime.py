@@ -26,6 +26,8 @@ _FILE = re.compile(r"(?:(?:virt|opt)@)?/?[A-Za-z0-9_.@+/-]{1,256}|#\d{1,9}", re.
 _ROW = re.compile(r"0x[0-9a-f]+ (\S+)(?: (.*))?", re.ASCII)
 _TRACKED = re.compile(r"0x[0-9a-f]+: key=(\S+) ", re.ASCII)
 _NO = re.compile(r"([^\n]+)\n\n")
+_NAMED_BY = {"map": "map", "table": "table", "servers": "server", "server": "server", "frontend": "frontend"}
+"""What of the inventory a command's word comes from."""
 _FORCED = 0x01
 _MAINTENANCE = _FORCED | 0x02 | 0x04 | 0x20
 _DRAINING = 0x08 | 0x10
@@ -223,7 +225,7 @@ class Call:
             row = dict(zip(fields, line.split(" "), strict=False))
             if (row.get("be_name"), row.get("srv_name")) == (backend, server):
                 return row
-        raise self._absent(f"server {backend}/{server}")
+        raise self.lacks(f"server {backend}/{server}: correct the option server")
 
     async def _row(self, which: str, proxy: str, service: str) -> dict[str, str]:
         """Return a row of figures; `which` has numbers: a name would mean the frontend that is called the same."""
@@ -234,7 +236,7 @@ class Call:
         for row in csv.DictReader(io.StringIO("\n".join(lines).removeprefix("# "))):
             if (row["pxname"], row["svname"]) == (proxy, service):
                 return {field: text or "" for field, text in row.items() if isinstance(field, str)}
-        raise self._absent(f"{proxy}/{service}")
+        raise self.lacks(f"{proxy}/{service}: correct the option {'frontend' if service == 'FRONTEND' else 'server'}")
 
     async def _lines(self, command: str) -> list[str]:
         answer = await self._asked(command, orders=False)
@@ -297,14 +299,19 @@ class Call:
         """Return what an answer that was not hoped for means: a sentence that HAProxy says, or nothing known."""
         said = answer.strip().split("\n", 1)[0][:200]
         if said.startswith("Permission denied"):
-            return self._no(f"{self._node} refused {command}: its socket lacks `level admin`", 403)
+            where = self._way.endpoint.url
+            return self._no(f"{self._node} refused {command}: {where} lacks `level admin` in its configuration", 403)
         if said.startswith(("No such ", "Can't find ", "Unknown map ", "Unknown table", "Key not found", "entry not")):
-            return self._no(f"{self._node} refused {command}: {said}", 404)
+            option = next(
+                (f": correct the option {one}" for word, one in _NAMED_BY.items() if f" {word} " in command), ""
+            )
+            return self._no(f"{self._node} refused {command}: {said.rstrip('.')}{option}", 404)
         if said.startswith("Unknown command"):
             return self._no(f"{self._node} does not know {command}: HAProxy 2.6 or later is needed", 400)
         return NodeBroken(f"{self._node} answered {command} unreadably: {said or 'nothing'}")
 
-    def _absent(self, what: str) -> NodeRefused | NodeBroken:
+    def lacks(self, what: str) -> NodeRefused | NodeBroken:
+        """Return the refusal that HAProxy has no such thing as the inventory names."""
         return self._no(f"{self._node}: HAProxy has no {what}", 404)
 
     def _no(self, sentence: str, status: int) -> NodeRefused | NodeBroken:

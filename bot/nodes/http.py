@@ -103,6 +103,10 @@ class Http:
         lost = [error for error in states.values() if isinstance(error, NodeError) and not _absent(error)]
         if lost:
             raise worst(lost)
+        refusals = [error for error in states.values() if isinstance(error, NodeRefused)]
+        if refusals and len(refusals) == len(states):
+            told = f"{refusals[0]}; it holds none of the keys, or the path in the option state is another"
+            raise NodeRefused(told, status=refusals[0].status)
         readings = await asyncio.to_thread(self._readings, state, states, counts)
         first = next((one for one in (counts if counters else states).values() if isinstance(one, Page)), None)
         instance, time = (self._value(found, first) for found in (self._plan.instance, self._plan.time))

@@ -21,9 +21,10 @@ from pydantic import TypeAdapter
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.target import Answer, Artifact, Effect, KeyReading, Reply, Sample, short
-from bot.errors import NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
+from bot.errors import Misconfigured, NoAnswer, NodeBroken, NodeError, NodeRefused, NotReached
 from bot.nodes.escrow import Escrow, Record, apart, why_not
-from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.introduction import Introduction
+from bot.nodes.prometheus_text import Counters, by_label, read_counters
 from bot.nodes.way import Way
 from bot.nodes.wire import Call, NodeClient, Wire, named
 from bot.ports import Clock, Traits
@@ -146,6 +147,8 @@ def connect(way: Way) -> "Keymanager":
         remote_signer: URL with which remote keys are imported again; local keys are then never deleted
     """
     options = way.options("metrics", "counters", "key_label", "escrow", "remote_signer")
+    if not options.get("escrow", "/").startswith("/"):
+        raise Misconfigured([f"node {way.node.name}: keymanager's option escrow must be a folder's absolute path"])
     metrics = way.wire(options.get("metrics"), token=None)
     return Keymanager(way.node, way.wire(), metrics, options, way.clock, traits(way.endpoint))
 
@@ -395,6 +398,19 @@ class Keymanager:
         }
         return Sample(at=self._clock.now(), instance=counters.instance, keys=readings)
 
+    async def introduce(self) -> Introduction:
+        """Read all keys that the node lists, remote ones too. It has no name for itself."""
+        return Introduction(keys=(await self._listed(self._wire.call())).keys)
+
+    async def lacking(self, keys: Sequence[str]) -> str | None:
+        """Return what can be seen to be missing of what brings `keys` back; None without an escrow to look into."""
+        if self._escrow is None or self._remote_only:
+            return None
+        try:
+            return await self._disk(self._escrow.lacking, keys)
+        except OSError as error:
+            return f"{self._options['escrow']} cannot be read: {error}"
+
     async def slashing_protection(self) -> bytes:
         """Return the slashing protection with which the node's keys would be imported, from the escrow.
 
@@ -553,7 +569,8 @@ class Keymanager:
         names = [name.strip() for name in self._options.get("counters", COUNTERS).split(",")]
         needed = names if "counters" in self._options else NEEDED
         label = self._options.get("key_label", "pubkey")
-        return await asyncio.to_thread(read_counters, text, names, label, needed)
+        counters = await asyncio.to_thread(read_counters, text, names, label, needed)
+        return by_label(counters, self._options, self._node.name)
 
 
 def _bytes(document: object) -> bytes:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from bot.domain.inventory import Capability, Node
 from bot.domain.target import Answer, Effect, KeyReading, Reply, Sample
 from bot.errors import NodeError, NodeRefused, NotReached
-from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.prometheus_text import Counters, by_label, read_counters
 from bot.nodes.several import each, failure, together, told, worst
 from bot.nodes.way import Way
 from bot.nodes.wire import Call, Wire, named
@@ -169,7 +169,8 @@ class Lighthouse:
         except NodeError:
             return Counters()
         names = [name.strip() for name in self._options.get("counters", COUNTERS).split(",")]
-        return await asyncio.to_thread(read_counters, text, names, self._options.get("key_label", "pubkey"))
+        counters = await asyncio.to_thread(read_counters, text, names, self._options.get("key_label", "pubkey"))
+        return by_label(counters, self._options, self._node.name)
 
     async def _process(self, call: Call) -> str:
         """Return boot time and process number, for a client whose metrics do not tell when it started."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.errors import NodeBroken
+
 _STARTED = "process_start_time_seconds"
 
 
@@ -15,6 +17,8 @@ class Counters:
     by_key: Mapping[str, int] = field(default_factory=dict)
     total: int | None = None
     instance: str = ""
+    labels: frozenset[str] = frozenset()
+    """The names of all labels that the counted samples carry."""
 
     def of(self, key: str, *, whole: bool) -> int | None:
         """Return the count of `key`, or None when it is not counted.
@@ -40,13 +44,16 @@ def read_counters(text: bytes, names: Sequence[str], key_label: str, needed: Seq
     by_key: dict[str, int] = {}
     total: int | None = None
     instance = ""
+    labels: set[str] = set()
     try:
         for family in text_string_to_metric_families(b"\n".join(lines).decode() + "\n"):
             for sample in family.samples:
                 found.add(sample.name)
                 if sample.name == _STARTED:
                     instance = repr(float(sample.value))
-                elif sample.name in names and key_label in sample.labels:
+                    continue
+                labels |= set(sample.labels)
+                if sample.name in names and key_label in sample.labels:
                     key = sample.labels[key_label].lower()
                     by_key[key] = by_key.get(key, 0) + int(sample.value)
                 elif sample.name in names:
@@ -55,4 +62,16 @@ def read_counters(text: bytes, names: Sequence[str], key_label: str, needed: Seq
         return Counters()
     if not found.issuperset(names if needed is None else needed):
         return Counters(instance=instance)
-    return Counters(by_key=by_key, total=total, instance=instance)
+    return Counters(by_key=by_key, total=total, instance=instance, labels=frozenset(labels))
+
+
+def by_label(counters: Counters, options: Mapping[str, str], node: str) -> Counters:
+    """Return `counters`; raises NodeBroken when the option key_label names a label that no sample has.
+
+    Their sum would be called the count of each key.
+    """
+    label = options.get("key_label")
+    if label is None or counters.total is None or counters.by_key:
+        return counters
+    there = ", ".join(sorted(counters.labels)) or "none at all"
+    raise NodeBroken(f"{node}: no counter in /metrics has the label {label}, they have {there}: correct key_label")

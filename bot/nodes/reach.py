@@ -1,17 +1,28 @@
 """Give the drivers for a node's capabilities, as the inventory names them."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Protocol
 
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.errors import Misconfigured
+from bot.nodes.catalog import no_driver
 from bot.nodes.way import Way
 from bot.nodes.wire import NodeClient, node_client
-from bot.ports import Clock, Traits
+from bot.ports import Clock, Deployer, Recorder, Router, Signer, Throttle, Traits
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+OFFERS: Mapping[Capability, type] = {
+    Capability.SIGNER: Signer,
+    Capability.ROUTER: Router,
+    Capability.DEPLOYER: Deployer,
+    Capability.RECORDER: Recorder,
+    Capability.THROTTLE: Throttle,
+}
+"""What a driver must be to be asked for a capability."""
 
 
 class Connect(Protocol):
@@ -65,8 +76,7 @@ class Reach:
         """Return the driver of one endpoint; raises Misconfigured."""
         connect = self._drivers.get(endpoint.driver)
         if connect is None:
-            known = ", ".join(sorted(self._drivers))
-            raise Misconfigured([f"node {node.name}: there is no driver {endpoint.driver!r}; known are {known}"])
+            raise Misconfigured([f"node {node.name}: {no_driver(endpoint.driver)}"])
         way = Way(
             node=node,
             endpoint=endpoint,
@@ -78,6 +88,35 @@ class Reach:
             secret=self._secret,
         )
         return connect(way)
+
+    async def problems(self, nodes: Iterable[Node]) -> list[str]:
+        """Connect every endpoint of `nodes` once, which sends nothing; return all that is wrong, a line for each.
+
+        A line names the place in inventory.yaml, the nodes and what they should have been asked by. Needs a running
+        loop, and leaves nothing behind in it.
+        """
+        found: dict[tuple[int | None, str], list[str]] = {}
+        trial = Reach(drivers=self._drivers, secret=self._secret, clock=self._clock, networks=self._networks)
+        async with trial:
+            for node in nodes:
+                for capability, endpoint in node.endpoints:
+                    for problem in trial._wrong(node, capability, endpoint):
+                        said = problem.removeprefix(f"node {node.name}: ").removeprefix(f"{endpoint.driver} ")
+                        what = f"({endpoint.driver}): {said}"
+                        found.setdefault((endpoint.line, what), []).append(f"{node.name} {capability}")
+        return [
+            f"inventory.yaml{f':{line}' if line else ''}: {_few(who)} {what}"
+            for (line, what), who in sorted(found.items(), key=lambda one: one[0][0] or 0)
+        ]
+
+    def _wrong(self, node: Node, capability: Capability, endpoint: Endpoint) -> Sequence[str]:
+        try:
+            driver = self.drive(node, endpoint)
+        except Misconfigured as error:
+            return error.problems
+        if isinstance(driver, OFFERS[capability]) or offers_another(driver, node, endpoint):
+            return ()
+        return [f"does not offer {capability}; docs/drivers.md says what each driver does"]
 
     def _client(self, endpoint: Endpoint, *, unix: str | None) -> NodeClient:
         files = endpoint.ca, endpoint.client_cert, endpoint.client_key
@@ -106,6 +145,15 @@ class Reach:
     ) -> None:
         """Close all connections."""
         await self.aclose()
+
+
+def offers_another(driver: object, node: Node, endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint serves another capability of the node: `api:` names one for all that it can do."""
+    return any(isinstance(driver, OFFERS[can]) for can, other in node.endpoints if other == endpoint)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def _socket(endpoint: Endpoint) -> str | None:

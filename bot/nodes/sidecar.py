@@ -11,6 +11,7 @@ from bot import __version__
 from bot.domain.inventory import Capability, Node
 from bot.domain.target import Answer, Effect, KeyReading, Release, Reply, Sample, short
 from bot.errors import Misconfigured, NoAnswer, NodeError, NodeRefused, NotReached
+from bot.nodes.introduction import Introduction
 from bot.nodes.way import Way
 from bot.nodes.wire import Wire, named
 from bot.ports import Clock, Item, Traits
@@ -46,6 +47,12 @@ class _Signing:
 
 
 @dataclass(frozen=True, slots=True)
+class _Node:
+    node: str
+    keys: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Result:
     key: str
     result: Literal["changed", "unchanged", "not_found", "error"]
@@ -77,6 +84,7 @@ class _Releases:
     previous: _Release | None
 
 
+_NODE = TypeAdapter(_Node)
 _SIGNING = TypeAdapter(_Signing)
 _RESULTS = TypeAdapter(_Results)
 _ROUTING = TypeAdapter(_Routing)
@@ -98,6 +106,8 @@ class Sidecar:
     """Signer, Router, Deployer and Recorder over the sidecar API. Each request names its keys and its `request` key."""
 
     traits = TRAITS
+    may_lack = frozenset({"slashing-protection"})
+    """What `stopsign sidecar` does not offer, as it stands before a signer that keeps it (docs/sidecar.md)."""
 
     def __init__(self, node: Node, wire: Wire, clock: Clock, *, packets: bool = False) -> None:
         self._packets = packets
@@ -128,6 +138,11 @@ class Sidecar:
             if one.key.lower() in asked
         }
         return Sample(at=self._clock.now(), instance=body.instance_id, keys=readings, node_time=body.now)
+
+    async def introduce(self) -> Introduction:
+        """Read the node's name and all keys that it holds."""
+        body = await self._wire.call().json(_NODE, "GET", f"{_V1}/node")
+        return Introduction(keys=frozenset(body.keys), node=body.node)
 
     async def slashing_protection(self) -> bytes:
         """Return the interchange document as the node wrote it."""

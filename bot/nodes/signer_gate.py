@@ -16,7 +16,7 @@ from bot.errors import Misconfigured, NodeBroken, NodeError, NodeRefused
 from bot.nodes.envoy import Admin, Drained, WatchedFile, cluster, drained, read_back
 from bot.nodes.haproxy import Out
 from bot.nodes.haproxy_runtime import Call, Runtime, file, name, servers
-from bot.nodes.prometheus_text import Counters, read_counters
+from bot.nodes.prometheus_text import Counters, by_label, read_counters
 from bot.nodes.way import Way
 from bot.nodes.wire import Call as WireCall
 from bot.nodes.wire import named
@@ -83,7 +83,7 @@ def connect(way: Way) -> "SignerGate":
     if (program, by_key) not in kinds:
         raise Misconfigured([f"node {node}: the option program is haproxy or envoy, not {program!r}"])
     make, known = kinds[program, by_key]
-    way.options("program", *_TELEMETRY, *known)
+    way.options("program", *_TELEMETRY, *known, besides=[name for _, names in kinds.values() for name in names])
     optional = {"table"} | ({"cluster"} if by_key else set())
     if missing := [one for one in known if one not in given and one not in optional]:
         raise Misconfigured([f"node {node}: signer_gate needs the option {', '.join(missing)}"])
@@ -188,7 +188,8 @@ class SignerGate:
         except (NodeError, TimeoutError):
             return Counters()
         names = [one.strip() for one in options["counters"].split(",")]
-        return await asyncio.to_thread(read_counters, text, names, options.get("key_label", "pubkey"))
+        counters = await asyncio.to_thread(read_counters, text, names, options.get("key_label", "pubkey"))
+        return by_label(counters, options, self._way.node.name)
 
 
 def _haproxy_map(way: Way) -> "HaproxyMap":

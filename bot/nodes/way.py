@@ -1,7 +1,9 @@
 """What a driver is given to reach its node: where, as whom, over which connections, by which clock."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import difflib
+import errno
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -13,6 +15,18 @@ from bot.nodes.wire import NodeClient, Wire, noted
 from bot.ports import Clock
 
 _SAME = "the endpoint's own"
+_HINTS = {
+    errno.ENOENT: ": correct url in inventory.yaml, or start what makes that socket",
+    errno.EACCES: ": let this user's group open it",
+    errno.ECONNREFUSED: ": nobody listens there any more",
+}
+"""What to do about a Unix socket that cannot be opened."""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean x?)` when one of `known` is spelled much like `word`, else nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +66,23 @@ class Way:
             token=self.token if token is _SAME else token,
         )
 
-    def options(self, *known: str) -> Mapping[str, str]:
-        """Return the endpoint's options; raises Misconfigured when there are others than `known`."""
+    def options(self, *known: str, besides: Collection[str] = ()) -> Mapping[str, str]:
+        """Return the endpoint's options; raises Misconfigured when there are others than `known`.
+
+        `besides` are those that the driver knows too, but not together with what else is given.
+        """
         given = self.endpoint.options
-        if unknown := sorted(set(given) - set(known)):
-            there = f"; it knows {', '.join(known)}" if known else ""
-            what = f"node {self.node.name}: {self.endpoint.driver} has no option {', '.join(unknown)}{there}"
-            raise Misconfigured([what])
+        every = tuple(dict.fromkeys((*known, *besides)))
+        there = f"; it knows {', '.join(every)}" if every else ""
+        where = f"node {self.node.name}: {self.endpoint.driver}"
+        wrong = []
+        for name in sorted(set(given) - set(known)):
+            if name in every:
+                wrong.append(f"{where} takes no option {name} beside {', '.join(n for n in given if n in known)}")
+            else:
+                wrong.append(f"{where} has no option {name}{near(name, every)}{there}")
+        if wrong:
+            raise Misconfigured(wrong)
         return given
 
     async def dial(self, url: str | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -81,6 +105,6 @@ class Way:
             host, port = str(parts.hostname), parts.port or 0
             return await asyncio.open_connection((await allowed(host, self.networks))[0], port)
         except OSError as error:
-            raise NotReached(
-                f"{self.node.name} could not be reached: {error.strerror or type(error).__name__}"
-            ) from error
+            why = error.strerror or type(error).__name__
+            hint = _HINTS.get(error.errno or 0, "") if target.startswith("unix:") else ""
+            raise NotReached(f"{self.node.name} could not be reached at {target}: {why}{hint}") from error

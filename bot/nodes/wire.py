@@ -389,7 +389,11 @@ async def _accepted(response: aiohttp.ClientResponse, wire: Wire, sent: _Request
 async def _said(response: aiohttp.ClientResponse, node: str) -> str:
     """Return what an error answer says for people, on one line, or nothing when it cannot be read."""
     try:
-        body = json.loads(b"".join([chunk async for chunk in _bounded(response, 16 * 1024, node)]))
+        content = b"".join([chunk async for chunk in _bounded(response, 16 * 1024, node)])
+        if response.content_type == "text/plain":
+            first = next((line for line in content.decode().splitlines() if line.strip()), "")
+            return " ".join("".join(one for one in first if one.isprintable()).split())
+        body = json.loads(content)
     except (ValueError, RecursionError, NodeBroken):
         return ""
     if not isinstance(body, dict):

@@ -12,6 +12,17 @@ VERBS: Mapping[Capability, str] = {
     Capability.RECORDER: "capture",
     Capability.THROTTLE: "throttle",
 }
+GUIDES: Mapping[str, str] = {
+    **dict.fromkeys(("keymanager", "web3signer", "lighthouse"), "keymanager.md"),
+    **dict.fromkeys(("haproxy", "envoy", "signer_gate"), "gates.md"),
+    **dict.fromkeys(("kubernetes", "argo_rollouts"), "kubernetes.md"),
+    **dict.fromkeys(("beacon", "eigen_node", "journald", "loki", "prometheus", "slashing_protection"), "capture.md"),
+    "cerberus": "cerberus.md",
+    "docker": "rollback-docker.md",
+    "http": "http-driver.md",
+    "sidecar": "sidecar.md",
+}
+"""The page in docs/ that explains a driver's options."""
 HEAD = """# Drivers
 
 A driver speaks one node API; `inventory.yaml` names one for each capability of a node, and several recorders where
@@ -58,4 +69,6 @@ def _section(name: str, traits: Traits) -> Iterator[str]:
     yield f"- **Needs for that**: {traits.needs}"
     yield f"- **Cannot know**: {traits.cannot_know}"
     yield f"- **Blast radius**: {traits.blast_radius}"
+    if name in GUIDES:
+        yield f"- **Options and setup**: [{GUIDES[name]}]({GUIDES[name]})"
     yield ""

@@ -2,18 +2,14 @@
 
 import sys
 
-import typer
-
 from bot.errors import Invalid, Misconfigured, StopsignError
 from bot.sidecar.command import sidecar
 
 
 def main() -> None:
     """Run the command; an error is one line on stderr and an exit code."""
-    app = typer.Typer(name="sidecar", add_completion=False, pretty_exceptions_enable=False)
-    app.command()(sidecar)
     try:
-        app()
+        sidecar()
     except StopsignError as error:
         print(f"{error.title}: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         sys.exit(2 if isinstance(error, Invalid | Misconfigured) else 1)

@@ -1,22 +1,39 @@
 """The command line of the sidecar; `stopsign sidecar` and `python -m bot.sidecar` are the same."""
 
 import asyncio
+import difflib
 import logging
+import os
 import platform
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bot.errors import Misconfigured, StopsignError
-from bot.sidecar import lines
+from bot.sidecar import lines, place
 from bot.sidecar.options import Tls, checked
 from bot.sidecar.run import serve
 
 _ENV = "STOPSIGN_SIDECAR_"
+_KUBERNETES = re.compile(rf"{_ENV}(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP)(_.*)?)?)")
+"""Names that Kubernetes gives to every pod beside a Service called stopsign-sidecar."""
 
 
-def sidecar(
+sidecar = typer.Typer(
+    name="sidecar",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a table has no room for names as long as the variables'
+    subcommand_metavar="",
+)
+
+
+@sidecar.callback(invoke_without_command=True)
+def stand(
+    context: typer.Context,
     upstream: Annotated[
         str | None, typer.Option(envvar=f"{_ENV}UPSTREAM", help="The signer's URL: http://127.0.0.1:9000")
     ] = None,
@@ -112,9 +129,17 @@ def sidecar(
     connections: Annotated[
         int, typer.Option(envvar=f"{_ENV}CONNECTIONS", help="Connections that the signing port holds at once.")
     ] = 512,
+    init: Annotated[
+        bool, typer.Option("--init", help="Only make --data for a new sidecar, which denies nothing yet, and end.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check the record in --data, and end.")] = False,
 ) -> None:
     """Stand in front of a remote signer: record every signing request, deny frozen keys. Runs until it is ended."""
+    if wrong := strangers(os.environ, [str(one.envvar) for one in context.command.params if one.envvar]):
+        raise Misconfigured(wrong)
+    if init:
+        _init(data)
+        return
     if check:
         _check(data)
         return
@@ -152,11 +177,32 @@ def sidecar(
     asyncio.run(serve(options))
 
 
+def strangers(environ: Mapping[str, str], known: Collection[str]) -> list[str]:
+    """Return a sentence for each variable that looks like one of the sidecar's, and is none."""
+    found = []
+    for name in sorted(environ):
+        if name.startswith(_ENV) and name not in known and not _KUBERNETES.fullmatch(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "remove it; --help lists what there is"
+            found.append(f"{name}: is no variable of the sidecar: {hint}")
+    return found
+
+
+def _init(data: Path | None) -> None:
+    """Make the folder of a new sidecar, and say so."""
+    if data is None:
+        raise Misconfigured(["--data: is not set: --init makes that folder"])
+    place.make(data)
+    typer.echo(f"{data} is made, and denies nothing yet: start the sidecar with --data {data}")
+
+
 def _check(data: Path | None) -> None:
-    """Print what a record's chain shows; raises StopsignError when it is broken."""
+    """Print what a record's chain shows; raises StopsignError when it is broken, or when there is none."""
     if data is None or not data.is_dir():
         raise Misconfigured(["--data: is no folder: --check needs the folder of a record"])
     found = lines.check(data)
+    if not found.files:
+        raise StopsignError(f"there is no record in {data}: no file of it is named signing-….ndjson")
     if found.wrong:
         raise StopsignError("the record is not whole: " + "; ".join(found.wrong))
     typer.echo(f"{found.lines} lines in {found.files} files, {found.first} to {found.last}: the chain is unbroken")

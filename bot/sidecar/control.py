@@ -364,11 +364,14 @@ def _set_signing(tree: dict[str, Any]) -> SetSigning:
     state, keys = tree.get("state"), tree.get("keys")
     if state not in ("signing", "frozen"):
         raise _Refused("state", "must be signing or frozen")
-    if not isinstance(keys, list) or not 1 <= len(keys) <= 10_000:
+    if not isinstance(keys, list):
+        raise _Refused("keys", 'must be a list, also for one key: write ["0x…"]')
+    if not 1 <= len(keys) <= 10_000:
         raise _Refused("keys", "name 1 to 10000 keys: an empty list is never everything")
+    keys = [key.lower() if isinstance(key, str) else key for key in keys]
     for n, key in enumerate(keys):
         if not isinstance(key, str) or not _KEY.fullmatch(key) or len(key) > 200:
-            raise _Refused(f"keys.{n}", "is not a key in lower-case 0x-hex")
+            raise _Refused(f"keys.{n}", f"{json.dumps(key)[:80]} is not a key: write it as 0x and hexadecimal digits")
     if len(set(keys)) != len(keys):
         raise _Refused("keys", "a key is named twice")
     texts = {}

@@ -8,6 +8,7 @@ gave no answer.
 import asyncio
 import logging
 import re
+import secrets
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class Gate:
         self._upstream = upstream
         self._passed = _PASSED | set(options.passed)
         self._flights: dict[str, set[Flight]] = {}
+        self._mark = f"stopsign-sidecar-{secrets.token_hex(8)}"
+        """By which this sidecar knows its own requests again (RFC 9110 §7.6.3)."""
         self._in_flight = 0
         self._bodies = 0
 
@@ -104,6 +107,8 @@ class Gate:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path = request.rel_url.raw_path
+        if self._mark in request.headers.get("Via", ""):
+            return problem(508, "Loop", "this request came from this very sidecar: --upstream leads back to it")
         if request.method == "POST":
             for pattern, kind in ((_ETH2, ""), (_ETH2_EXT, "EXT"), (_ETH1, "ETH1")):
                 if match := pattern.fullmatch(path):
@@ -208,7 +213,7 @@ class Gate:
         flight.phase = "sent"
         sent_at = asyncio.get_running_loop().time()
         try:
-            told = await self._upstream.sign(asked.path, asked.body, _forwarded(request.headers))
+            told = await self._upstream.sign(asked.path, asked.body, self._forwarded(request.headers))
         except NotReached as error:
             self._ended(asked, entry, fields, "unsent", why=str(error))
             return problem(502, "The signer cannot be reached", str(error))
@@ -304,7 +309,11 @@ class Gate:
             async with (
                 asyncio.timeout(self._options.upstream_timeout + _TAKEN_SECONDS),
                 self._upstream.session.request(
-                    request.method, url, data=body or None, headers=_forwarded(request.headers), allow_redirects=False
+                    request.method,
+                    url,
+                    data=body or None,
+                    headers=self._forwarded(request.headers),
+                    allow_redirects=False,
                 ) as told,
             ):
                 answer.set_status(told.status)
@@ -325,6 +334,10 @@ class Gate:
             self._bodies -= len(body)
         return answer
 
+    def _forwarded(self, headers: Mapping[str, str]) -> dict[str, str]:
+        via = ", ".join(filter(None, (headers.get("Via"), f"1.1 {self._mark}")))
+        return {name: headers[name] for name in _HEADERS if name in headers} | {"Via": via}
+
 
 async def _delivered(told: Told, flight: Flight, request: web.BaseRequest) -> web.StreamResponse:
     """Answer, and return when every byte has left this process: until then a freeze can still cut the connection."""
@@ -342,7 +355,3 @@ async def _delivered(told: Told, flight: Flight, request: web.BaseRequest) -> we
         if request.transport is not None:
             request.transport.abort()
     return answer
-
-
-def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name] for name in _HEADERS if name in headers}

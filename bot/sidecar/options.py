@@ -117,6 +117,7 @@ def checked(
     if ports["--listen"] == ports["--control"] and ports["--listen"][1]:
         wrong.append("--listen and --control: are the same address")
     url = _upstream(upstream, wrong)
+    wrong += [f"--upstream: {url} is {name} of this very sidecar" for name, at in ports.items() if _leads_to(url, at)]
     if data is None:
         wrong.append("--data: is not set: give the folder in which the record and the denied keys are kept")
     if token_file is None:
@@ -264,6 +265,21 @@ def _port(text: str) -> int:
 
 def _is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
+
+
+def _leads_to(url: str, at: tuple[str, int]) -> bool:
+    """Tell whether a URL is an address that is listened on; a name is only known where it is localhost."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        hosts = (
+            ["127.0.0.1", "::1"] if parts.hostname == "localhost" else [str(ipaddress.ip_address(parts.hostname or ""))]
+        )
+    except ValueError:
+        return False
+    own = ipaddress.ip_address(at[0])
+    everywhere = own.is_unspecified and any(_is_loopback(host) for host in hosts)
+    return port == at[1] and (str(own) in hosts or everywhere)
 
 
 def _upstream(url: str | None, wrong: list[str]) -> str:

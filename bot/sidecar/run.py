@@ -1,8 +1,6 @@
 """Run one sidecar: two ports, one record, until it is told to end."""
 
 import asyncio
-import errno
-import fcntl
 import logging
 import os
 import secrets
@@ -11,11 +9,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot import __version__
-from bot.errors import Misconfigured, StopsignError
-from bot.sidecar import lines
+from bot.sidecar import place
 from bot.sidecar.control import Control, Process
 from bot.sidecar.counts import Counts
 from bot.sidecar.denials import Denials
@@ -40,8 +36,15 @@ async def serve(options: Options) -> None:
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
+        upstream, trouble = sidecar.upstream, None
         while not told.is_set():
-            await sidecar.upstream.refresh(_LIST_EVERY_SECONDS)
+            await upstream.refresh(_LIST_EVERY_SECONDS)
+            if upstream.trouble != trouble:
+                said = upstream.trouble or "it lists its keys again"
+                _LOG.log(
+                    logging.WARNING if upstream.trouble else logging.INFO, "the signer at %s: %s", upstream.base, said
+                )
+                trouble = upstream.trouble
             with suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), _LIST_EVERY_SECONDS)
 
@@ -66,9 +69,10 @@ async def opened(
     # Before the record is touched: a file that cannot be read must change nothing.
     upstream_tls, tls = client_context(options.upstream_tls), server_context(options.listen_tls)
     async with AsyncExitStack() as ending:
-        ending.callback(os.close, _lock(options.data))
+        place.need(options.data)
+        ending.callback(os.close, place.lock(options.data))
         process = Process(instance=secrets.token_hex(8), started_at=now())
-        denials = denials_of(options.data / "denied.json", fresh=not lines.segments(options.data))
+        denials = denials_of(place.denied_at(options.data), fresh=False)
         counts = Counts()
         record = _record(options, process, counts)
         ending.push_async_callback(asyncio.to_thread, record.close)
@@ -123,20 +127,3 @@ def _record(options: Options, process: Process, counts: Counts) -> Record:
     for damage in record.damage:
         _LOG.warning("the record is damaged: %s", damage)
     return record
-
-
-def _lock(folder: Path) -> int:
-    """Take the folder for this process; raises StopsignError when another one has it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Misconfigured([f"--data: {folder} cannot be written to ({error.strerror})"]) from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-            raise StopsignError(f"another sidecar runs on {folder}: one record has one writer") from None
-        raise Misconfigured([f"--data: {folder} cannot be locked ({error.strerror})"]) from None
-    return held

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,6 +55,8 @@ class Upstream:
         self._memory = memory
         self._known = self._remembered()
         self.fresh = False
+        self.trouble: str | None = None
+        """Why the list could not be read when that was last tried."""
 
     async def sign(self, path: str, body: bytes, headers: Mapping[str, str]) -> Told:
         """Send one signing request, once.
@@ -95,14 +98,15 @@ class Upstream:
         try:
             async with asyncio.timeout(within):
                 listed = await self._listed()
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self.fresh = False
+            self.trouble = f"its list of keys cannot be had ({_sentence(error)}); nothing is signed while it is down"
             return
-        self.fresh = True
+        self.fresh, self.trouble = True, None
         if listed != self._known:
             self._known = listed
             with suppress(OSError):  # a convenience after a restart while the signer is down
-                self._memory.write_text(json.dumps(list(listed)), encoding="utf-8")
+                _written(self._memory, json.dumps(list(listed)).encode())
 
     async def close(self) -> None:
         """End all connections."""
@@ -133,6 +137,16 @@ class Upstream:
         except (OSError, ValueError):
             return {}
         return dict.fromkeys(str(key) for key in tree) if isinstance(tree, list) else {}
+
+
+def _written(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, also where an earlier release left it readable."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+        os.write(fd, content)
+    finally:
+        os.close(fd)
 
 
 def _sentence(error: BaseException) -> str:

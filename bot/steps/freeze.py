@@ -1,13 +1,14 @@
 """Freeze, and the watch over a freeze: ask, prove, ask again, prove again until somebody lets it go."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from bot.domain.authority import BOT
-from bot.domain.incident import Incident
+from bot.domain.incident import Incident, StepState
 from bot.domain.inventory import Capability, Node
 from bot.domain.journal import TargetReport
 from bot.domain.playbook import Verb
@@ -15,12 +16,40 @@ from bot.domain.target import Answer, Effect, KeyReading, Proof, Reply, Sample, 
 from bot.domain.work import Again, Done, Result, Work
 from bot.errors import Misconfigured, NodeError, NotReached
 from bot.flows import outcomes, respond
+from bot.flows.book import World
 from bot.ledger import Ledger
 from bot.ports import Fleet, Signer
 from bot.steps.evidence import Keeper, Where
 from bot.steps.fanout import Outcome, of_reply, run_step, state_of
 
 log = logging.getLogger(__name__)
+
+SLASH = "a person decides, since a slash is worse"
+
+
+@runtime_checkable
+class Escrowed(Protocol):
+    """A signer whose freeze deletes keys, and which can look into what brings them back."""
+
+    async def lacking(self, keys: Sequence[str]) -> str | None:
+        """Return what can be seen to be missing there, for people; None when nothing can be seen to be."""
+        ...
+
+
+async def lacking(fleet: Fleet, world: World, node: Node) -> str | None:
+    """Return what is seen to be missing of what brings a node's keys back, where its freeze deletes them; else None."""
+    endpoint = node.reach.get(Capability.SIGNER)
+    traits = world.traits(endpoint) if endpoint else None
+    if traits is None or not traits.destructive:
+        return None
+    if not node.escrow:
+        return "no escrow is attested"
+    try:
+        driver = fleet.reach(node, Capability.SIGNER)
+        return await driver.lacking(node.keys) if isinstance(driver, Escrowed) else None
+    except Misconfigured as error:
+        return f"its driver cannot be had ({error})"
+
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
@@ -35,8 +64,27 @@ class Freezer:
         self._keeper = keeper
 
     async def step(self, work: Work) -> Result:
-        """Send the freeze to each target of the step."""
+        """Send the freeze to each target of the step; by the bot alone only where what it deletes can come back."""
+        await self._hold_back(work)
         return await run_step(self._ledger, work, self._ask)
+
+    async def _hold_back(self, work: Work) -> None:
+        """Let people decide on those targets of an automatic step whose escrow is seen to lack something."""
+        number, name = work.incident or 0, str(work.body["step"])
+        incident = await self._ledger.read(lambda rows: rows.incident(number))
+        step = incident.steps.get(name) if incident else None
+        world = self._ledger.world
+        if step is None or not step.automatic or step.state is not StepState.PLANNED:
+            return
+        if not world.config.policy.require_escrow:
+            return
+        known = world.config.inventory.nodes
+        nodes = [known[target] for target in step.targets if target in known]
+        found = zip(nodes, await asyncio.gather(*(lacking(self._fleet, world, node) for node in nodes)), strict=True)
+        why = {node.name: f"its freeze deletes the key, and {one}: {SLASH}" for node, one in found if one}
+        if why:
+            command = respond.HoldBack(by=BOT, incident=number, step=name, why=why)
+            await self._ledger.decide(respond.hold_back, command, holding=work)
 
     async def _ask(self, go: respond.Go, name: str) -> Outcome:
         node = go.config_nodes[name]
@@ -117,7 +165,8 @@ class Freezer:
             await self._keep_if_possible(incident, node, before, sample, proof)
             return Again(at=now + self._pause(work), body=self._tried(work))
         if not track.state.proven:
-            await self._report(work, node.name, track, proof, await self._keep(incident, node, before, sample, proof))
+            item = await self._keep_if_possible(incident, node, before, sample, proof)
+            await self._report(work, node.name, track, proof, item)
         body = {**work.body, "baseline": _dump(sample), "tries": 0, "asked": False}
         return Again(at=now + max(policy.reprove_every, avs.duty_period), body=body)
 
@@ -130,11 +179,15 @@ class Freezer:
 
     async def _keep_if_possible(
         self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof
-    ) -> None:
+    ) -> str | None:
+        """Keep the judgement; a vault that cannot take it hides neither a rise nor a proof."""
         try:
-            await self._keep(incident, node, before, after, proof)
+            return await self._keep(incident, node, before, after, proof)
         except OSError as error:
-            log.error("the proof against %s could not be kept: %s", node.name, error)
+            log.error("the judgement of %s could not be kept: %s", node.name, error)
+            where = Where(incident=incident.number, node=node.name, source=_source(node), tool="stopsign prove")
+            await self._keeper.missing(where, "freeze-proof", f"the vault could not take it: {error}")
+            return None
 
     async def _keep(self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof) -> str:
         """Keep both samples and the judgement: the proof, or what speaks against it."""

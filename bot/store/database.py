@@ -135,7 +135,8 @@ def unheld(engine: Engine) -> list[str]:
 def sentence_of(missing: Sequence[str]) -> str:
     """Return what to say of triggers that do not stand, and what to do."""
     are = "is missing, disabled or altered" if len(missing) == 1 else "are missing, disabled or altered"
-    return f"{', '.join(missing)} {are}: check what is there with `stopsign evidence verify`, then restore them"
+    todo = "check what is there with `stopsign evidence verify`, then `stopsign migrate --restore`"
+    return f"{', '.join(missing)} {are}: {todo}"
 
 
 def restore(engine: Engine) -> list[str]:

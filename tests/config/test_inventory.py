@@ -26,7 +26,7 @@ defaults:
   api: {driver: sidecar, token: "env:T", timeout: 3s}
 nodes:
   seq-01:
-    keys: [0xdead, 010]
+    keys: [0xdead, 0x010e]
     cohort: canary
     region: eu
     zone: eu-a
@@ -37,12 +37,12 @@ nodes:
     rollback: {build_hash: "sha256:ab", config_checksum: "sha256:cd", tested_on: 2026-01-31}
     escrow: yes
   seq-02:
-    keys: [1]
+    keys: [0x01]
     client: geth
 """,
     )
     node = home.load().inventory.nodes["seq-01"]
-    assert (node.avs, node.keys, node.cohort, node.client) == ("beta", ("0xdead", "010"), Cohort.CANARY, "reth")
+    assert (node.avs, node.keys, node.cohort, node.client) == ("beta", ("0xdead", "0x010e"), Cohort.CANARY, "reth")
     assert node.labels == {"dc": "one", "instance": "127.0.0.1:9100"}
     assert node.escrow
     assert node.rollback is not None
@@ -74,8 +74,11 @@ def test_a_default_with_a_url_reaches_every_node(home: Any) -> None:
         ("avs: alpha", "avs: alhpa", "6: nodes[0].avs: 'alhpa' is not listed under avs: did you mean 'alpha'?"),
         ("[0xdead]", "[]", "7: nodes[0].keys: is empty: list the keys"),
         ("[0xdead]", "0xdead", "7: nodes[0].keys: must be a list: write [a, b]"),
-        ("[0xdead]", "['*']", "7: nodes[0].keys[0]: is not a key: write its public key"),
-        ("[0xdead]", "[a, b, a]", "7: nodes[0].keys[2]: is listed twice for this node"),
+        ("[0xdead]", "['*']", "7: nodes[0].keys[0]: '*' is not a key: write its public key as 0x and"),
+        ("[0xdead]", "[deadbeef]", "7: nodes[0].keys[0]: 'deadbeef' is not a key: write 0x before it: 0xdeadbeef"),
+        ("[0xdead]", "[0xabc]", "7: nodes[0].keys[0]: '0xabc' is not a key: it has 3 digits, and two make a byte"),
+        ("[0xdead]", "['validator-7']", "7: nodes[0].keys[0]: 'validator-7' is not a key: write its public key as 0x"),
+        ("[0xdead]", "[0x0a, 0x0b, 0x0A]", "7: nodes[0].keys[2]: is listed twice for this node"),
         ("[0xdead]", "[a]\n    lables: {}", "8: nodes[0].lables: is not known here: did you mean 'labels'?"),
         ("[0xdead]", "[a]\n    reach: {}", "8: nodes[0].reach: is not known here"),
         ("[0xdead]", "[a]\n    labels: {name: x}", "8: nodes[0].labels.name: is reserved"),

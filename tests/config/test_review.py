@@ -16,7 +16,7 @@ NODE = (
 
 def fleet(*nodes: dict[str, str], quorum: int = 1) -> str:
     rows = [
-        NODE.format(**{"name": f"n{i}", "avs": "alpha", "key": f"k{i}", "more": "", "driver": "sidecar", **node})
+        NODE.format(**{"name": f"n{i}", "avs": "alpha", "key": f"0xa{i}", "more": "", "driver": "sidecar", **node})
         for i, node in enumerate(nodes)
     ]
     beta = "  - {name: beta}\n" if any(node.get("avs") == "beta" for node in nodes) else ""
@@ -55,17 +55,17 @@ def test_many_names_are_counted() -> None:
 
 
 def test_a_key_in_two_places_fails(home: Any) -> None:
-    home.write("inventory.yaml", fleet({"key": "k"}, {"key": "k"}))
-    assert found(home, "keys") == [("fail", "key k is in 2 places: n0, n1")]
+    home.write("inventory.yaml", fleet({"key": "0x0c"}, {"key": "0x0c"}))
+    assert found(home, "keys") == [("fail", "key 0x0c is in 2 places: n0, n1")]
 
 
 def test_a_key_of_two_services_is_slashed_twice(home: Any) -> None:
-    home.write("inventory.yaml", fleet({"key": "k"}, {"key": "k", "avs": "beta"}))
+    home.write("inventory.yaml", fleet({"key": "0x0c"}, {"key": "0x0c", "avs": "beta"}))
     assert found(home, "keys")[0][1].endswith("and serves alpha, beta: one mistake is slashed 2 times")
 
 
 def test_a_signer_of_two_services_is_told_with_what_it_takes_along(home: Any) -> None:
-    home.write("inventory.yaml", fleet({"key": "a"}, {"key": "b", "avs": "beta"}))
+    home.write("inventory.yaml", fleet({"key": "0x0a"}, {"key": "0x0b", "avs": "beta"}))
     ((state, what),) = found(home, "signers")
     assert state == "warn"
     assert "signs for alpha, beta (n0, n1)" in what
@@ -102,7 +102,7 @@ ENVOY_ROUTER = f"{{driver: envoy, url: 'http://127.0.0.1:2', options: {{{EDS.rep
 def test_a_whole_signer_that_somebody_else_can_give_back_fails(
     home: Any, nodes: tuple[str, ...], says: list[str]
 ) -> None:
-    rows = "".join(f"  - {{name: n{i}, avs: a, keys: [k{i}], {reach}}}\n" for i, reach in enumerate(nodes))
+    rows = "".join(f"  - {{name: n{i}, avs: a, keys: [0xa{i}], {reach}}}\n" for i, reach in enumerate(nodes))
     home.write("inventory.yaml", f"avs: [{{name: a}}]\nnodes:\n{rows}")
     lines = [what for state, what in found(home, "gates") if state == "fail"]
     assert len(lines) == len(says)
@@ -126,7 +126,7 @@ def test_nodes_without_a_zone_are_told(home: Any) -> None:
 
 
 def test_a_node_without_a_signer_cannot_be_stopped(home: Any) -> None:
-    home.write("inventory.yaml", "avs: [{name: a}]\nnodes: [{name: n, avs: a, keys: [k]}]\n")
+    home.write("inventory.yaml", "avs: [{name: a}]\nnodes: [{name: n, avs: a, keys: [0x0c]}]\n")
     assert found(home, "reach") == [("fail", "n cannot be frozen: no signer endpoint is written")]
 
 

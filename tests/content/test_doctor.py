@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ from bot.cli.config import mount
 from bot.config import load
 from bot.doctor import Check, State, checks, outside
 from bot.settings import Settings
+from bot.store import database as db
 
 TODAY = date(2026, 6, 1)
 TEAM = """\
@@ -43,6 +45,10 @@ class World:
         self.answers = answers
 
 
+class Text(str):
+    """An answer that is no JSON."""
+
+
 @pytest.fixture
 def world() -> Iterator[World]:
     answers: dict[str, tuple[int, Any]] = {}
@@ -55,7 +61,7 @@ def world() -> Iterator[World]:
             status, body = self.known.get(self.path.split("?")[0], (404, {}))
             if body is None:
                 time.sleep(1)
-            content = json.dumps(body).encode()
+            content = (body if isinstance(body, Text) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Content-Type", "application/json")
@@ -88,7 +94,7 @@ def doctor(tmp_path: Path, world: World) -> Doctor:
     def run(
         *nodes: Mapping[str, str], environ: Mapping[str, str] | None = None, avs: str = "a", **settings: Any
     ) -> dict[str, list[Check]]:
-        usual = {"name": "n1", "key": "0x1", "driver": "sidecar", "url": world.url, "more": ""}
+        usual = {"name": "n1", "key": "0x01", "driver": "sidecar", "url": world.url, "more": ""}
         rows = "".join(NODE.format(**{**usual, **node}) for node in nodes or ({},))
         (tmp_path / "inventory.yaml").write_text(f"avs: [{{name: {avs}}}]\nnodes:\n{rows}")
         chosen = Settings(**{"home": tmp_path, "port": 0, "webhook_token": SecretStr("x" * 32), **settings})
@@ -106,11 +112,20 @@ def one(found: Mapping[str, list[Check]], name: str) -> tuple[str, str]:
     return str(check.state), check.what
 
 
-SIDECAR = "/stopsign/v1/node"
+SIDECAR, SIGNING = "/stopsign/v1/node", "/stopsign/v1/signing"
+NOW = "2026-06-01T00:00:00Z"
 
 
-def test_a_healthy_world_is_ok(doctor: Doctor, world: World) -> None:
-    world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x1"]})
+def signing(*keys: str) -> tuple[int, Any]:
+    """Return what a sidecar says of keys that sign."""
+    about = {"state": "signing", "counter": 7, "last_signed_at": NOW, "next_duty_at": None}
+    return 200, {"instance_id": "i", "now": NOW, "keys": [{"key": key, **about} for key in keys]}
+
+
+def test_a_healthy_world_is_ok(doctor: Doctor, world: World, tmp_path: Path) -> None:
+    db.migrate(f"sqlite:///{tmp_path / 'stopsign.db'}")
+    world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x01"]})
+    world.answers[SIGNING] = signing("0x01")
     world.answers["/api/auth.test"] = (200, {"ok": True, "user": "stopsign", "team": "Office", "team_id": "T1"})
     room = {"id": "C1", "name": "incidents", "is_member": True}
     world.answers["/api/conversations.list"] = (200, {"ok": True, "channels": [room]})
@@ -128,44 +143,89 @@ def test_a_healthy_world_is_ok(doctor: Doctor, world: World) -> None:
     assert one(found, "slack people") == ("ok", "all 2 accounts are active members of this workspace")
     assert one(found, "telemetry")[0] == "ok"
     assert one(found, "rules")[0] == "ok"
-    assert one(found, "n1 signer") == ("ok", f"{world.url} answers and holds its 1 keys")
+    assert one(found, "n1 signer") == ("ok", "0x01: signing, 7 signatures, the last at 00:00:00 UTC")
     assert not [check for lines in found.values() for check in lines if check.state is State.FAIL]
 
 
 @pytest.mark.parametrize(
     ("driver", "path", "answer", "words"),
     [
-        ("sidecar", SIDECAR, (401, {}), "refuses the token (401)"),
+        ("sidecar", SIDECAR, (401, {}), "n1 refused GET /stopsign/v1/node: 401"),
+        ("sidecar", SIDECAR, (403, {"detail": "not from here"}), "n1 refused GET /stopsign/v1/node: 403 not from here"),
         ("sidecar", SIDECAR, (404, {}), "n1 refused GET /stopsign/v1/node: 404"),
         ("sidecar", SIDECAR, (302, {}), "n1 answered GET /stopsign/v1/node with 302"),
-        ("sidecar", SIDECAR, (200, {"node": "n2", "keys": ["0x1"]}), "is n2, not n1"),
-        ("sidecar", SIDECAR, (200, {"node": "n1", "keys": []}), "does not hold 0x1"),
-        ("sidecar", SIDECAR, (200, {"node": "n1", "keys": ["0x1", "0x2"]}), "also signs with 0x2"),
-        ("sidecar", SIDECAR, (200, ["what"]), "cannot be read"),
-        ("keymanager", "/eth/v1/keystores", (200, {"data": []}), "does not hold 0x1"),
+        ("sidecar", SIDECAR, (200, {"node": "n2", "keys": ["0x01"]}), "this is n2, not n1"),
+        ("sidecar", SIDECAR, (200, {"node": "n1", "keys": []}), "does not hold 0x01"),
+        ("sidecar", SIDECAR, (200, {"node": "n1", "keys": ["0x01", "0x02"]}), "also signs with 0x02"),
+        ("sidecar", SIDECAR, (200, ["what"]), "n1 answered GET /stopsign/v1/node unreadably"),
+        ("sidecar", SIGNING, (200, {}), "n1 answered GET /stopsign/v1/signing unreadably"),
+        ("keymanager", "/eth/v1/keystores", (200, {"data": []}), "does not hold 0x01"),
+        ("keymanager", "/metrics", (404, {}), "no counter for 0x01: a freeze could never be proven"),
+        ("sidecar, options: {network_capture: 'yes'}", SIDECAR, (200, {}), "network_capture must be on or off"),
+        ("keymanager, options: {escro: x}", SIDECAR, (200, {}), "no option escro (did you mean escrow?)"),
     ],
 )
 def test_what_is_wrong_with_a_node(
     doctor: Doctor, world: World, driver: str, path: str, answer: tuple[int, Any], words: str
 ) -> None:
+    world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x01"]})
+    world.answers[SIGNING] = signing("0x01")
+    world.answers["/eth/v1/keystores"] = (200, {"data": [{"validating_pubkey": "0x01"}]})
     world.answers[path] = answer
     state, what = one(doctor({"driver": driver}), "n1 signer")
     assert state == "fail"
     assert words in what
 
 
-def test_a_key_that_a_keymanager_holds_is_found(doctor: Doctor, world: World) -> None:
-    world.answers["/eth/v1/keystores"] = (200, {"data": [{"validating_pubkey": "0x1"}]})
-    assert one(doctor({"driver": "keymanager"}), "n1 signer")[0] == "ok"
+def test_what_to_do_about_a_refusal_depends_on_what_was_refused(doctor: Doctor, world: World) -> None:
+    for status, todo in ((401, "correct env:T (inventory.yaml:3)"), (403, "do what it says there")):
+        world.answers[SIDECAR] = (status, {"detail": "this address may not"})
+        (check,) = doctor()["n1 signer"]
+        assert check.todo.startswith(todo)
+
+
+def test_a_wrong_option_names_its_line(doctor: Doctor) -> None:
+    (check,) = doctor({}, {"name": "n2", "driver": "keymanager, options: {escro: x}"})["n2 signer"]
+    assert check.todo.startswith("correct inventory.yaml:4")
+
+
+def test_two_nodes_at_one_address_are_both_looked_at(doctor: Doctor, world: World) -> None:
+    world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x01"]})
+    world.answers[SIGNING] = signing("0x01")
+    found = doctor({}, {"name": "n2", "key": "0x02"})
+    assert one(found, "n1 signer")[0] == "ok"
+    assert one(found, "n2 signer") == ("fail", "this is n1, not n2; does not hold 0x02")
+
+
+@pytest.mark.parametrize("listed", ["0x0a", "0x0A"])
+def test_a_key_that_a_keymanager_holds_is_found_in_either_spelling(doctor: Doctor, world: World, listed: str) -> None:
+    world.answers["/eth/v1/keystores"] = (200, {"data": [{"validating_pubkey": listed}]})
+    world.answers["/metrics"] = (200, Text('vc_published_attestations_total{pubkey="0x0a"} 3\n'))
+    assert one(doctor({"driver": "keymanager", "key": "0x0A"}), "n1 signer")[0] == "ok"
+
+
+def test_the_options_of_every_driver_are_looked_at_and_what_api_cannot_do_is_not_told(
+    doctor: Doctor, world: World
+) -> None:
+    world.answers[SIDECAR] = (200, {"node": "n1", "keys": ["0x01"]})
+    world.answers[SIGNING] = signing("0x01")
+    endpoint = f'{{driver: sidecar, url: "{world.url}", token: "env:T"}}'
+    found = doctor({"more": f"api: {endpoint}, "})
+    assert one(found, "n1 signer")[0] == "ok"
+    assert not [name for name in found if name.startswith("n1 ") and name != "n1 signer"]
+    gate = '{driver: signer_gate, url: "unix:/run/x.sock", options: {mpa: x}}'
+    state, what = one(doctor({"more": f"router: {gate}, "}), "n1 router")
+    assert state == "fail"
+    assert "no option mpa (did you mean map?); it knows program, metrics, counters, key_label, server, map" in what
 
 
 def test_silent_nodes_are_waited_for_together(doctor: Doctor, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "PATIENCE", 0.2)
     world.answers.update({f"/{i}{SIDECAR}": (200, None) for i in range(20)})
-    nodes = [{"name": f"n{i}", "key": f"k{i}", "url": f"{world.url}/{i}"} for i in range(20)]
+    nodes = [{"name": f"n{i}", "key": f"0x{i:02}", "url": f"{world.url}/{i}"} for i in range(20)]
     begin = time.monotonic()
     found = doctor(*nodes)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20 * 0.2 * 2  # one after another would take longer still
     assert one(found, "n7 signer")[1] == "n7 did not answer GET /stopsign/v1/node within 0.2 s"
 
 
@@ -174,7 +234,7 @@ def test_a_node_that_is_down_or_elsewhere_fails(doctor: Doctor) -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         found = doctor(
-            {"url": f"http://127.0.0.1:{port}"}, {"name": "n2", "key": "k2", "url": "http://nowhere.invalid"}
+            {"url": f"http://127.0.0.1:{port}"}, {"name": "n2", "key": "0x02", "url": "http://nowhere.invalid"}
         )
     assert "could not be reached" in one(found, "n1 signer")[1]
     assert "could not be reached" in one(found, "n2 signer")[1]
@@ -193,7 +253,7 @@ def test_a_name_that_leads_out_of_the_networks_is_not_called(
 
 
 def test_secrets_that_do_not_resolve_fail_once(doctor: Doctor) -> None:
-    found = doctor({}, {"name": "n2", "key": "0x2"}, environ={})
+    found = doctor({}, {"name": "n2", "key": "0x02"}, environ={})
     assert one(found, "secrets") == ("fail", "env:T: is not set; needed for n1, n2")
     assert "n1 signer" not in found
 
@@ -209,14 +269,19 @@ def test_an_escrow_that_lacks_what_brings_a_key_back_fails(doctor: Doctor, tmp_p
     folder = tmp_path / "kept"
     folder.mkdir()
     (folder / f"{KEY}.json").write_text("{}")
-    assert any(state == "fail" and f"lacks {KEY}.txt" in what for state, what in looked(escrow=str(folder)))
+    ((state, what),) = looked(escrow=str(folder))  # and no line beside it that says that all can be restored
+    assert (state, f"lacks {KEY}.txt" in what) == ("fail", True)
     (folder / f"{KEY}.txt").write_text("password")
     assert [state for state, _ in looked(escrow=str(folder))] == ["ok"]
 
 
 def test_an_unknown_driver_fails(doctor: Doctor) -> None:
-    found = doctor({"driver": "sidcar"}, {"name": "n2", "key": "k2", "driver": "wire"})
-    assert [check.what for check in found["drivers"]] == ["there is no driver 'sidcar'", "there is no driver 'wire'"]
+    found = doctor({"driver": "sidcar"}, {"name": "n2", "key": "0x02", "driver": "wire"})
+    assert [check.what for check in found["drivers"]] == [
+        "there is no driver 'sidcar' (did you mean sidecar?); docs/drivers.md lists what there is",
+        "there is no driver 'wire'; docs/drivers.md lists what there is",
+    ]
+    assert [check.todo for check in found["drivers"]] == [f"correct driver at inventory.yaml:{n}" for n in (3, 4)]
 
 
 @pytest.mark.parametrize("answer", [{"ok": False, "error": "invalid_auth"}, ["?"]])
@@ -276,10 +341,13 @@ def test_a_database_that_can_be_written_is_ok(doctor: Doctor, tmp_path: Path) ->
     key = tmp_path / "checkpoint.pem"
     key.write_text("key")
     key.chmod(0o600)
-    assert one(doctor(), "database")[1].endswith("`stopsign migrate` makes it")
+    assert one(doctor(), "database") == ("fail", f"{tmp_path / 'stopsign.db'} is not made yet")
     sqlite3.connect(tmp_path / "stopsign.db").close()
+    state, what = one(doctor(), "database")
+    assert (state, "is at schema none, this program needs" in what) == ("fail", True)
+    db.migrate(f"sqlite:///{tmp_path / 'stopsign.db'}")
     found = doctor()
-    assert one(found, "database") == ("ok", f"{tmp_path / 'stopsign.db'} can be written")
+    assert one(found, "database")[0] == "ok"
     assert one(found, "key")[0] == "ok"
 
 
@@ -358,3 +426,41 @@ class TestCommands:
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 2
         assert result.stdout == ""
+
+
+def test_who_else_holds_the_log_is_said(doctor: Doctor, tmp_path: Path) -> None:
+    assert one(doctor(), "anchors")[0] == "warn"
+    policy = tmp_path / "policy.yaml"
+    anchor = "{name: partner, kind: http, url: 'https://partner.example/a', token: 'env:PARTNER'}"
+    policy.write_text(f"evidence: {{anchors: [{anchor}, {{name: room, kind: slack, channel: incidents}}]}}\n")
+    lines = [(str(check.state), check.what) for check in doctor(environ={"T": "x"})["anchors"]]
+    assert [state for state, _ in lines] == ["fail", "fail"]
+    assert "PARTNER" in lines[0][1]
+    assert "Slack is not connected" in lines[1][1]
+    lines = [(str(check.state), check.what) for check in doctor(environ={"T": "x", "PARTNER": "y"})["anchors"]]
+    assert lines[0] == ("ok", "partner (http) gets a checkpoint each 0:10:00")
+
+
+def test_a_bucket_that_is_not_there_fails(doctor: Doctor) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        found = doctor(evidence_url="s3://evidence/x", s3_endpoint_url=url)
+    assert {str(check.state) for check in found["bucket"]} == {"fail"}
+    assert "bucket" not in doctor()
+
+
+def test_a_log_that_does_not_only_grow_fails(doctor: Doctor, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'stopsign.db'}"
+    db.migrate(url)
+    assert one(doctor(), "database")[0] == "ok"
+    with closing(sqlite3.connect(tmp_path / "stopsign.db")) as connection:
+        connection.execute("DROP TRIGGER journal_no_delete")
+    state, what = one(doctor(), "database")
+    assert state == "fail"
+    assert "journal_no_delete is missing" in what
+    assert "stopsign migrate --restore" in what
+    engine = db.connect(url)
+    assert db.restore(engine) == ["journal_no_delete"]
+    engine.dispose()
+    assert one(doctor(), "database")[0] == "ok"

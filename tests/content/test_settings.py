@@ -16,7 +16,7 @@ EXAMPLE = (ROOT / ".env.example").read_text()
 
 def blocks() -> dict[str, tuple[str, str]]:
     """Return name → (comment, value) of each setting in the example."""
-    found = re.findall(r"((?:^#.*\n)+)^([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+    found = re.findall(r"((?:^#.*\n)+)^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE)
     return {name: (comment, value) for comment, name, value in found}
 
 

@@ -146,7 +146,7 @@ async def test_a_rate_lets_that_many_through_a_second() -> None:
             reply = await throttle.throttle(**HOW)
             assert (reply.answer, reply.detail) == (
                 Answer.ACKNOWLEDGED,
-                "requests a second of n1 5; before: requests a second of n1 unlimited",
+                "requests a second of n1 5; before: requests a second of n1 1000000",
             )
             await asyncio.sleep(1.2)
             before, refused = stub.asked, client.got[429]
@@ -161,7 +161,7 @@ async def test_a_limit_is_only_ever_lowered_and_the_answer_names_the_old_one() -
     async with gate() as (_, it):
         options = {"rate": "50", "map": it.limits, "entry": "n1", "maxconn": "10", "frontend": "rpc"}
         async with driving(driver_module, it.admin, options) as throttle:
-            await it.runtime(f"add map {it.limits} n1 2")
+            await it.runtime(f"set map {it.limits} n1 2")
             reply = await throttle.throttle(**HOW)
             assert reply.detail.endswith("before: maxconn of rpc 500, requests a second of n1 2")
             assert (await it.runtime(f"show map {it.limits}")).split()[1:] == ["n1", "2"]
@@ -188,9 +188,41 @@ async def test_servers_and_the_whole_program_can_be_limited() -> None:
 
 
 @real
+async def test_an_entry_that_is_not_in_the_map_is_told_and_not_made() -> None:
+    async with gate() as (_, it):
+        options = {"rate": "5", "map": it.limits, "entry": "n-1"}
+        async with driving(driver_module, it.admin, options) as throttle:
+            for act in (throttle.throttle(**HOW), throttle.throttled()):
+                with pytest.raises(NodeRefused, match=r"no entry n-1 in .*, which has n1: correct the option entry"):
+                    await act
+        assert (await it.runtime(f"show map {it.limits}")).split()[1:] == ["n1", "1000000"]
+
+
+@real
+async def test_what_is_named_wrongly_names_the_option() -> None:
+    async with gate() as (_, it):
+        wrong = (
+            ({"maxconn": "5", "server": "rpc/n9"}, "option server"),
+            ({"maxconn": "5", "server": "nobody/n1"}, "option server"),
+            ({"maxconn": "5", "frontend": "nobody"}, "option frontend"),
+            ({"rate": "5", "map": f"{it.limits}.x", "entry": "n1"}, "option map"),
+        )
+        for options, told in wrong:
+            async with driving(driver_module, it.admin, options) as throttle:
+                with pytest.raises(NodeRefused, match=f"correct the {told}"):
+                    await throttle.throttled()
+
+
+async def test_a_socket_that_is_not_there_is_named_with_what_to_do() -> None:
+    async with driving(driver_module, "unix:/nowhere/admin.sock", {"server": "rpc/n1"}) as router:
+        with pytest.raises(NotReached, match=r"at unix:/nowhere/admin.sock: No such file .*: correct url"):
+            await router.isolated()
+
+
+@real
 async def test_one_limit_of_two_is_failed() -> None:
     async with gate() as (_, it), bent(Character.HALF, it.admin) as runtime:
-        options = {"rate": "5", "map": it.limits, "maxconn": "10", "frontend": "rpc"}
+        options = {"rate": "5", "map": it.limits, "entry": "n1", "maxconn": "10", "frontend": "rpc"}
         async with driving(driver_module, runtime.url, options) as throttle:
             reply = await throttle.throttle(**HOW)
             assert (reply.answer, "is not" in reply.detail) == (Answer.FAILED, True)
@@ -201,9 +233,8 @@ async def test_haproxy_says_done_to_a_value_that_it_did_not_take() -> None:
     """Why every order is read back."""
     async with gate() as (_, it):
         call = Runtime(way(it.admin)).call()
-        await call.add(it.limits, ["n1"], "5")
         await call.order(f"set map {it.limits} n1 many")
-        assert await call.map(it.limits) == {"n1": "5"}
+        assert await call.map(it.limits) == {"n1": "1000000"}
 
 
 @real

@@ -166,6 +166,16 @@ async def test_a_request_for_the_whole_node_is_not_sent_for_some_of_its_keys() -
             assert (await driver.freeze([B, A], **HOW)).answer is Answer.ACKNOWLEDGED
 
 
+async def test_a_path_that_is_nowhere_is_named() -> None:
+    async with reached({"freeze": "POST /stop"} | READS | {"state": "GET /kyes/{key}"}) as driver:
+        with routes() as mock:
+            mock.get(url__startswith=f"{BASE}/kyes/").respond(404)
+            with pytest.raises(
+                NodeRefused, match=r"refused GET /kyes/0x.*404.*the path in the option state is another"
+            ):
+                await driver.sample([A])
+
+
 PER_KEY = {"freeze": "DELETE /keys/{key_hex}", "freeze.already": "status 404, 410"} | READS
 
 
@@ -393,7 +403,7 @@ GOOD = PER_KEY | {"counters": "GET /c", "counter": "n"}
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"freez": "POST /x"}, "has no option freez; docs/http-driver.md lists them"),
+        ({"freez": "POST /x"}, "has no option freez (did you mean freeze?); docs/http-driver.md lists them"),
         ({"freeze": "stop it"}, "option freeze is no request: write METHOD /path"),
         ({"freeze": "GET /stop"}, "option freeze asks with GET: it may be POST, PUT, PATCH, DELETE"),
         ({"state": "POST /keys"}, "option state asks with POST: it may be GET"),

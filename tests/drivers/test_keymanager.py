@@ -382,6 +382,17 @@ async def test_metrics_elsewhere_are_read_without_the_token(client: NodeClient) 
     assert "authorization" not in metrics.calls.last.request.headers
 
 
+async def test_a_label_that_no_counter_has_is_an_error_and_never_a_sum_over_all_keys(client: NodeClient) -> None:
+    with api() as mock:
+        mock.get(KEYSTORES).mock(return_value=listing(A))
+        mock.get(OTHER + "/metrics").respond(
+            text=f'c_total{{validator="{A}",net="x"}} 7\nc_total{{validator="{B}"}} 9\n'
+        )
+        made = driver(client, keys=(A,), metrics=OTHER, counters="c_total", key_label="pubky")
+        with pytest.raises(NodeBroken, match="the label pubky, they have net, validator: correct key_label"):
+            await made.sample([A])
+
+
 def test_an_unknown_option_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="no option metric"):
         driver(unused(), metric="x")
@@ -447,7 +458,7 @@ async def test_reach_reads_the_token_each_time_and_names_an_unknown_driver() -> 
         assert [call.request.headers["authorization"] for call in read.calls] == ["Bearer first", "Bearer second"]
         assert reach.reach(node, Capability.ROUTER) is None
         other = Node(name="n", avs="x", keys=(A,), reach={Capability.SIGNER: Endpoint(driver="dirk", url=BASE)})
-        with pytest.raises(Misconfigured, match="no driver 'dirk'; known are keymanager"):
+        with pytest.raises(Misconfigured, match=r"there is no driver 'dirk'; docs/drivers\.md lists"):
             reach.reach(other, Capability.SIGNER)
 
 
@@ -808,3 +819,31 @@ async def test_remote_keys_that_are_gone_are_already_only_where_they_were_delete
         ).answer is Answer.ACKNOWLEDGED
         reply = await driver(client, BASE, (A,), **options).freeze([A], incident="inc-7", request="r2")
         assert reply.answer is Answer.UNKNOWN  # it was there after the import, and somebody else took it away
+
+
+async def test_what_an_escrow_is_seen_to_lack_is_told(client: NodeClient, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    signer = driver(client, escrow=str(folder))
+    assert await signer.lacking((A,)) == f"{folder} is no folder that can be read"
+    folder.mkdir()
+    (folder / f"{A}.json").write_text("{}")
+    (folder / f"{A}.txt").write_text("")
+    assert await signer.lacking((A,)) == f"{folder} lacks {A}.txt"
+    (folder / f"{A}.txt").write_text("password")
+    assert await signer.lacking((A.upper().replace("X", "x"),)) is None
+    assert await signer.lacking((A, B)) == f"{folder} lacks {B}.json, {B}.txt"
+    assert await driver(client).lacking((A,)) is None
+    assert await driver(client, escrow=str(folder), remote_signer="http://10.0.0.9:9000").lacking((B,)) is None
+
+
+async def test_an_escrow_whose_disk_hangs_counts_as_lacking(
+    client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Escrow, "lacking", lambda self, keys: time.sleep(1))
+    told = await driver(client, escrow=str(tmp_path)).lacking((A,))
+    assert told == f"{tmp_path} cannot be read: its disk did not answer in time"
+
+
+def test_an_escrow_that_is_no_absolute_path_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="escrow must be a folder's absolute path"):
+        driver(unused(), escrow="kept")

@@ -27,7 +27,7 @@ A, B = "0x" + "aa" * 48, "0x" + "bb" * 48
 
 @asynccontextmanager
 async def driving(
-    it: Web3signerImitation, keys: tuple[str, ...] = (A, B), *, tls: dict[str, str] | None = None, **options: str
+    it: Web3signerImitation, keys: tuple[str, ...] = (A, B), *, tls: dict[str, Any] | None = None, **options: str
 ) -> AsyncIterator[Web3signer]:
     options = {"metrics": it.metrics_url} | options
     endpoint = Endpoint(driver="web3signer", url=it.url, timeout=timedelta(seconds=1), options=options, **(tls or {}))

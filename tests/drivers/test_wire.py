@@ -372,3 +372,11 @@ async def test_of_a_query_only_the_names_are_shown() -> None:
             await to.call().json(JSON, "GET", "/logs?apikey=hunter2&bare-hunter2&a=1&a=2", params={"since": "hunter2"})
         assert "hunter2" not in f"{broken.value} {trace}"
         assert trace[0].asked == f"GET {to.base}/logs?apikey&a&since"
+
+
+async def test_a_refusal_in_plain_text_is_quoted() -> None:
+    body = b"\n  not   from this address (s3cret)\nmore"
+    head = b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with server(says(head + body)) as (to, _):
+        with pytest.raises(NodeRefused, match=r"refused GET /x: 403 not from this address \(\*\*\*\)$"):
+            await to.call().content("GET", "/x")

@@ -1,14 +1,20 @@
 """`stopsign nodes`: what the fleet says of itself, which calls that took, and what they prove."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from bot.config.inventory import read_inventory
+from bot.config.sheet import Sheet
+from bot.nodes import keymanager
 from bot.nodes.catalog import drivers
-from bot.render.drivers import drivers_page
+from bot.nodes.reach import Reach
+from bot.render.drivers import GUIDES, drivers_page
 from tests import processes
+from tests.drivers.contract import SystemClock
 from tests.processes import ROOT, Bot, Fleet
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -38,6 +44,8 @@ async def test_the_fleet_is_listed_and_a_node_is_probed_with_the_calls_that_it_t
 
     probed = await bot.command("nodes", "probe", "seq-01")
     assert (probed.code, probed.err) == (DONE, "")
+    assert probed.out.startswith("This takes about ")
+    assert "--no-wait" in probed.out.partition("telemetry")[0]
     assert "telemetry is alive" in probed.out
     assert "/stopsign/v1/signing" in probed.out
     assert "200 OK" in probed.out
@@ -58,3 +66,24 @@ async def test_the_fleet_is_listed_and_a_node_is_probed_with_the_calls_that_it_t
 def test_the_page_of_drivers_is_what_they_declare() -> None:
     page = (ROOT / "docs" / "drivers.md").read_text(encoding="utf-8")
     assert page == drivers_page(drivers()), "run `stopsign nodes drivers --markdown > docs/drivers.md`"
+
+
+def test_every_driver_leads_to_a_page_that_explains_its_options() -> None:
+    for name, traits in drivers().items():
+        page = (ROOT / "docs" / GUIDES[name]).read_text(encoding="utf-8")
+        assert f"`{name}`" in page or f"driver: {name}" in page, (
+            f"{GUIDES[name]} does not tell of {name} ({traits.tested})"
+        )
+        assert f"docs/{GUIDES[name]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+async def test_the_inventory_in_the_page_about_the_keymanager_is_a_whole_one() -> None:
+    page = (ROOT / "docs" / "keymanager.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    sheet = Sheet.of("inventory.yaml", block.encode())
+    found = read_inventory(sheet)
+    assert sheet.problems == []
+    reach = Reach(drivers={"keymanager": keymanager.connect}, secret=lambda _: "t", clock=SystemClock())
+    assert await reach.problems(found.nodes.values()) == []
+    for option in ("metrics", "counters", "key_label", "escrow", "remote_signer"):
+        assert f"| `{option}` |" in page

@@ -24,6 +24,7 @@ from bot.sidecar.denials import Denials
 from bot.sidecar.gate import Gate
 from bot.sidecar.options import Options, checked
 from bot.sidecar.options import Tls as Tls
+from bot.sidecar.place import make
 from bot.sidecar.run import opened
 from tests.processes import Running, start
 from tests.sidecar.signer import FakeKey, Signer, interop
@@ -160,6 +161,8 @@ def options(folder: Path, upstream: str, **more: Any) -> Options:
         "when_full": "deny",
         "refuse_equivocation": False,
     }
+    if not (folder / "data").exists():
+        make(folder / "data")
     numbers |= {name: more.pop(name) for name in list(more) if name in numbers}
     return checked(**(chosen | more), numbers=numbers)
 
@@ -246,6 +249,8 @@ class Program:
     @asynccontextmanager
     async def running(self, *more: str) -> AsyncIterator[Running]:
         """Run it for the length of a block, unless the block ends it."""
+        if not (self.folder / "data").exists():
+            make(self.folder / "data")
         process = start("sidecar", self.command(*more), self.folder)
         try:
             await process.answers(f"http://127.0.0.1:{self.listen}/upcheck")

@@ -133,7 +133,8 @@ GOOD: dict[str, Any] = {"state": "frozen", "keys": [A], "incident": "i", "reques
         ({"keys": ["*"]}, "keys.0"),
         ({"keys": [A, "all"]}, "keys.1"),
         ({"keys": [A, A]}, "keys"),
-        ({"keys": [A.upper()]}, "keys.0"),
+        ({"keys": [A, "0xzz"]}, "keys.1"),
+        ({"keys": A}, "keys"),
         ({"keys": [7]}, "keys.0"),
         ({"keys": [f"0x{n:04x}" for n in range(10_001)]}, "keys"),
         ({"incident": ""}, "incident"),
@@ -308,3 +309,18 @@ async def test_metrics_count_what_happened(it: Place) -> None:
     assert "process_start_time_seconds 1" in text
     assert "stopsign_sidecar_queue " in text
     assert "stopsign_sidecar_disk_free_bytes " in text
+
+
+async def test_capitals_in_a_key_mean_the_same_and_a_text_is_no_list(it: Place) -> None:
+    told = await it.put("frozen", "0x" + A[2:].upper())
+    assert results(told) == [(A, "changed", "frozen")]
+    assert (await it.sign(A, attestation(1))).status == 412
+    body = {"state": "frozen", "keys": A, "incident": "i", "request": "r"}
+    wrong = await it.call("PUT", f"{V1}/signing", json=body)
+    assert wrong.json()["detail"] == 'must be a list, also for one key: write ["0x…"]'
+    wrong = await it.put("frozen", "0xq1")
+    assert wrong.json()["detail"] == '"0xq1" is not a key: write it as 0x and hexadecimal digits'
+
+
+async def test_the_remembered_keys_are_read_by_nobody_else(it: Place) -> None:
+    assert (it.data / "keys.json").stat().st_mode & 0o777 == 0o600

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from bot.sidecar import counts
 from bot.sidecar.record import Record
@@ -366,3 +367,30 @@ async def test_what_was_never_signed_is_no_equivocation(tmp_path: Path) -> None:
         assert (await it.sign(A, attestation(1))).status == 500
         it.signer.status = 200
         assert (await it.sign(A, attestation(1, root_of(2)))).status == 200
+
+
+async def test_a_request_that_comes_back_round_is_a_loop_and_is_signed_by_nobody(tmp_path: Path) -> None:
+    """By a name or a proxy that leads back here, which the start cannot see."""
+    through: list[str] = []
+
+    async def back(request: web.BaseRequest) -> web.Response:
+        async with aiohttp.ClientSession() as session:
+            via = {"Via": f"{request.headers.get('Via', '')}, 1.1 another"}
+            url = f"{through[0]}{request.rel_url.raw_path}"
+            async with session.request(request.method, url, data=await request.read(), headers=via) as told:
+                return web.Response(status=told.status, body=await told.read())
+
+    server = web.ServerRunner(web.Server(back))
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    try:
+        async with place(tmp_path, upstream=f"http://127.0.0.1:{server.addresses[0][1]}") as it:
+            through.append(it.signing)
+            answer = await it.sign(A, attestation(1))
+            assert answer.status == 508
+            assert b"leads back to it" in answer.body
+            (intent,) = [one for one in await it.lines("audit") if one["what"] == "intent"]
+            assert (await it.call("GET", "/stopsign/v1/messages")).text == ""
+            assert intent["key"] == A
+    finally:
+        await server.cleanup()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.sidecar import __main__ as main_module
-from bot.sidecar import lines
+from bot.sidecar import lines, place
 from tests.processes import clean_environment, running, start
 from tests.sidecar.bench import (
     KEYS,
@@ -219,8 +220,19 @@ def words(folder: Path, *more: str) -> list[str]:
         (["--rotate-mib", "0"], 2, "must be greater than 0"),
         (["--tls-cert", "x"], 2, "go together"),
         (["--upstream-ca", "/nowhere"], 2, "a certificate cannot be read"),
-        (["--data", "/proc/nowhere"], 2, "cannot be written to"),
+        (["--data", "/proc/nowhere"], 2, "/proc/nowhere is no folder. Correct the path, or what was frozen elsewhere"),
+        (["--data", "/"], 2, "/ holds no record of a sidecar. Correct the path"),
+        (["--init", "--data", "/proc/nowhere"], 2, "cannot be written to"),
         (["--check"], 2, "is no folder"),
+        (["--check", "--data", "/"], 1, "there is no record in /"),
+        (["--upstream", "http://127.0.0.1:9001"], 2, "http://127.0.0.1:9001 is --listen of this very sidecar"),
+        (["--upstream", "http://localhost:9001/"], 2, "is --listen of this very sidecar"),
+        (["--upstream", "http://127.0.0.1:9002/x"], 2, "is --control of this very sidecar"),
+        (
+            ["--upstream", "http://127.0.0.1:9001", "--listen", "0.0.0.0:9001", "--allow-non-loopback", "--plain-http"],
+            2,
+            "is --listen of this very sidecar",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(
@@ -237,8 +249,83 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(
     told = capsys.readouterr().err
     assert ended.value.code == code
     assert said in told
-    assert told.count("\n") == 1
+    assert told.count("\n") == 1, told
     assert not (tmp_path / "data" / "denied.json").exists()
+
+
+def said_by(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command in this process and return its exit code."""
+    monkeypatch.setattr("sys.argv", ["sidecar", *words])
+    with pytest.raises(SystemExit) as ended:
+        main_module.main()
+    return int(ended.value.code or 0)
+
+
+def test_a_folder_is_made_once_and_on_somebodys_word_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "a" / "data"
+    assert said_by(monkeypatch, "--init", "--data", str(data)) == 0
+    assert f"{data} is made, and denies nothing yet" in capsys.readouterr().out
+    assert data.stat().st_mode & 0o777 == 0o700
+    place.need(data)
+    assert said_by(monkeypatch, "--init", "--data", str(data)) == 2
+    assert "holds a record already: leave --init out" in capsys.readouterr().err
+    assert said_by(monkeypatch, "--init") == 2
+
+
+async def test_a_mistyped_folder_lets_nothing_through_that_was_frozen(tmp_path: Path) -> None:
+    async with programs(tmp_path) as (program, it):
+        async with program.running():
+            assert (await it.put("frozen", A)).status_code == 200
+        (tmp_path / "dta").mkdir()
+        for wrong in ("dta", "nowhere"):
+            ran = await asyncio.create_subprocess_exec(
+                *program.command("--data", str(tmp_path / wrong)), stderr=asyncio.subprocess.PIPE
+            )
+            _, told = await asyncio.wait_for(ran.communicate(), 60)
+            assert ran.returncode == 2
+            assert b"what was frozen elsewhere would be let through here" in told
+        assert list((tmp_path / "dta").iterdir()) == []
+        assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_misspelt_variable_is_told_with_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STOPSIGN_SIDECAR_UPSTREEM", "http://127.0.0.1:9")
+    monkeypatch.setenv("STOPSIGN_SIDECAR_PORT_9001_TCP", "tcp://10.0.0.1:9001")  # as Kubernetes gives it
+    assert said_by(monkeypatch, *words(tmp_path)[1:]) == 2
+    told = capsys.readouterr().err
+    assert "STOPSIGN_SIDECAR_UPSTREEM: is no variable of the sidecar: did you mean STOPSIGN_SIDECAR_UPSTREAM?" in told
+    assert "PORT_9001" not in told
+
+
+@pytest.mark.parametrize("command", [["-m", "bot.sidecar"], ["-m", "bot.cli.run", "sidecar"]])
+def test_the_help_shows_every_name_whole_on_a_narrow_terminal(command: list[str]) -> None:
+    environment = clean_environment(COLUMNS="80")
+    shown = subprocess.run(
+        [sys.executable, *command, "--help"], capture_output=True, text=True, env=environment, timeout=60, check=True
+    ).stdout
+    for name in (
+        "STOPSIGN_SIDECAR_REFUSE_EQUIVOCATION",
+        "STOPSIGN_SIDECAR_ALLOW_NON_LOOPBACK",
+        "--refuse-equivocation",
+    ):
+        assert name in shown
+    assert "…" not in shown
+
+
+async def test_a_signer_that_is_down_at_the_start_is_told(tmp_path: Path) -> None:
+    nobody = Program(folder=tmp_path, upstream="").listen
+    place.make(tmp_path / "data")
+    process = start("sidecar", Program(folder=tmp_path, upstream=f"http://127.0.0.1:{nobody}").command(), tmp_path)
+    try:
+        async with asyncio.timeout(20):
+            while "its list of keys cannot be had" not in process.tail:
+                await asyncio.sleep(0.1)
+    finally:
+        await process.stop()
 
 
 def test_a_token_that_everybody_reads_or_that_is_short_is_refused(
@@ -256,6 +343,7 @@ def test_a_token_that_everybody_reads_or_that_is_short_is_refused(
 
 
 async def test_everything_can_be_set_by_the_environment(tmp_path: Path) -> None:
+    place.make(tmp_path / "data")
     async with programs(tmp_path) as (program, it):
         settings = {
             "UPSTREAM": it.upstream,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bot.domain import journal as j
 from bot.domain.inventory import Capability, Endpoint, Node
 from bot.domain.playbook import Verb
 from bot.domain.target import Answer, Reply, State
@@ -92,3 +93,71 @@ async def test_a_sev2_holds_the_throttle_for_one_person(tmp_path: Path) -> None:
         incident = await spine.incident()
         assert incident.state(Verb.THROTTLE, "s01") is State.HELD
         assert not any(step.verb is Verb.FREEZE for step in incident.steps.values())
+
+
+@pytest.mark.parametrize(
+    ("verb", "lost"), [(Verb.ISOLATE, "no longer out of traffic"), (Verb.THROTTLE, "no longer li")]
+)
+async def test_what_a_reload_undoes_is_noticed_and_paged_and_never_sent_again(
+    tmp_path: Path, verb: Verb, lost: str
+) -> None:
+    reach = {c: Endpoint(driver="sidecar", url="http://127.0.0.1:9000") for c in Capability}
+    async with room(tmp_path, with_nodes(config(), {"s01": node("s01", reach=reach)})) as spine:
+        switch = Watched()
+        made = Throttler(spine.ledger, One(switch)).step if verb is Verb.THROTTLE else None
+        handler = made or Isolator(spine.ledger, One(switch)).isolate
+
+        async def turn() -> State | None:
+            for work in await spine.due(f"step.{verb}"):
+                await spine.claims.finish(work, await handler(work))
+            return (await spine.incident()).state(verb, "s01")
+
+        await spine.receive(alert("AVSDeadlineMissRateHigh", signer="s01"))
+        await spine.decide(respond.request, respond.Request(by=person("cyn"), incident=1, verb=verb, targets=("s01",)))
+        assert await turn() is State.VERIFIED
+        entries = len(await spine.journal())
+        spine.clock.go(minutes=2)
+        assert await turn() is State.VERIFIED
+        assert len(await spine.journal()) == entries, "nothing is news"
+
+        switch.on = False
+        spine.clock.go(minutes=2)
+        assert await turn() is State.FAILED
+        assert f"{verb} no longer in force on s01: {lost}" in (await spine.last(j.Paged)).reason
+        switch.on = None
+        spine.clock.go(minutes=2)
+        assert await turn() is State.UNKNOWN
+        switch.on = True  # somebody did it again by hand
+        spine.clock.go(minutes=2)
+        assert await turn() is State.VERIFIED
+        assert switch.asked == 1
+        pages = [w.entry for w in await spine.journal() if isinstance(w.entry, j.Paged)]
+        assert sum("no longer in force" in one.reason for one in pages) == 1
+
+        if verb is Verb.ISOLATE:
+            await spine.decide(
+                respond.request, respond.Request(by=person("cyn"), incident=1, verb=Verb.RESTORE, targets=("s01",))
+            )
+            await spine.run(Verb.RESTORE, State.VERIFIED)
+            spine.clock.go(minutes=2)
+            assert await turn() is None
+            assert await spine.due(f"step.{verb}") == ()
+
+
+class Watched(Switch):
+    """A switch that counts what it is asked, and cannot be read while `on` is None."""
+
+    asked = 0
+    on: bool | None  # type: ignore[assignment]
+
+    async def _set(self, *, incident: str, request: str) -> Reply:
+        self.asked += 1
+        return await super()._set(incident=incident, request=request)
+
+    async def _read(self) -> bool:
+        if self.on is None:
+            raise NoAnswer("no answer within 5 s")
+        return self.on
+
+    throttle = isolate = _set
+    throttled = isolated = _read

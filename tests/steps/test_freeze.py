@@ -13,6 +13,7 @@ from bot.domain.incident import Incident, Status
 from bot.domain.inventory import Capability, Node
 from bot.domain.journal import TargetReport
 from bot.domain.playbook import Verb
+from bot.domain.policy import FreezeBudget, Policy
 from bot.domain.target import Reply, Sample, State
 from bot.domain.work import Again, Done, Work
 from bot.errors import NoAnswer, NotReached
@@ -21,7 +22,7 @@ from bot.steps.evidence import Keeper
 from bot.steps.fanout import Outcome, guarded
 from bot.steps.freeze import Freezer
 from bot.vault.folder import Folder
-from tests.fakes import DeafSigner, FakeSigner, Room, alert, person
+from tests.fakes import DeafSigner, FakeSigner, Room, alert, config, node, person, room, with_nodes
 
 
 class SilentSigner(FakeSigner):
@@ -257,3 +258,62 @@ async def test_a_time_limit_of_something_else_is_one_targets_outcome_and_no_othe
 
     outcome = await guarded(act, None, "s01", limit=limit)  # type: ignore[arg-type]
     assert (outcome.state, outcome.detail) == (State.UNKNOWN, "TimeoutError: the vault's disk does not answer")
+
+
+class EscrowedSigner(FakeSigner):
+    """Deletes keys to stop, and looks into what brings them back."""
+
+    lacks: str | None = "/escrow lacks 0xs01.json"
+
+    async def lacking(self, keys: Sequence[str]) -> str | None:
+        """Return what is missing."""
+        return self.lacks if "0xs01" in keys else None
+
+
+async def test_a_key_whose_escrow_is_seen_to_lack_something_is_deleted_on_a_persons_word_only(tmp_path: Path) -> None:
+    nodes = {name: node(name, driver="keymanager", escrow=True) for name in ("s01", "s02")}
+    policy = Policy(budget=FreezeBudget(fraction=0.5))
+    async with room(tmp_path, with_nodes(config(policy=policy), nodes)) as spine:
+        signer = EscrowedSigner(spine.clock)
+        play = Play(spine, signer, tmp_path)
+        await spine.receive(alert(signer="s01"), alert(signer="s02"))
+        await spine.advance()
+        await play.turn()
+        incident = await spine.incident()
+        track = incident.tracks[Verb.FREEZE]["s01"]
+        assert track.state is State.HELD
+        assert track.detail == (
+            "its freeze deletes the key, and /escrow lacks 0xs01.json: a person decides, since a slash is worse"
+        )
+        assert "freeze of s01 waits for one person's word" in (await spine.last(j.Paged)).reason
+        assert incident.steps["freeze-2"].targets == ("s02",)
+        await play.turn()
+        assert signer.asked == ["inc-1:freeze-2:s02"]
+        agreed = await spine.decide(approve.approve, approve.Approve(by=person("cyn"), incident=1))
+        assert "s01" in agreed.text
+        await play.turn()
+        assert signer.asked == ["inc-1:freeze-2:s02", "inc-1:freeze-3:s01"]
+
+
+@pytest.mark.parametrize(("escrow", "lacks"), [(False, "all of it"), (True, None)])
+async def test_an_escrow_that_nobody_asks_for_or_that_lacks_nothing_holds_nothing_back(
+    tmp_path: Path, escrow: bool, lacks: str | None
+) -> None:
+    policy = Policy(require_escrow=escrow)
+    nodes = {"s01": node("s01", driver="keymanager", escrow=True)}
+    async with room(tmp_path, with_nodes(config(policy=policy), nodes)) as spine:
+        signer = EscrowedSigner(spine.clock)
+        signer.lacks = lacks
+        play = Play(spine, signer, tmp_path)
+        await play.begin()
+        assert await play.state() is State.ACKNOWLEDGED
+
+
+async def test_what_was_sent_already_is_not_held_back(tmp_path: Path) -> None:
+    nodes = {"s01": node("s01", driver="keymanager", escrow=True)}
+    async with room(tmp_path, with_nodes(config(), nodes)) as spine:
+        await spine.receive(alert(signer="s01"))
+        await spine.advance()
+        await spine.decide(respond.begin, respond.Begin(by=BOT, incident=1, step="freeze-1"))
+        held = respond.HoldBack(by=BOT, incident=1, step="freeze-1", why={"s01": "late"})
+        assert (await spine.decide(respond.hold_back, held)).state(Verb.FREEZE, "s01") is State.REQUESTED
