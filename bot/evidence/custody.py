@@ -88,9 +88,18 @@ async def expire(app: App, items: list[Old], *, by: Actor, reason: str) -> int:
 
 
 async def hold_contents(app: App, incident: int, *, on: bool) -> None:
-    """Place or lift the hold at the store of contents too, where that can lock them."""
-    entries = [w.entry for w in await app.ledger.read(lambda rows: rows.entries(incident))]
-    for name in {e.sha256 for e in entries if isinstance(e, j.EvidenceKept)}:
+    """Place or lift the hold at the store of contents too, where that can lock them.
+
+    A content that another incident under hold names as well stays held.
+    """
+    kept, _ = await app.database.reading(_standing)
+    wanted = {e.sha256 for number, _, e in kept if number == incident}
+    if not on:
+        for number in {number for number, _, e in kept if number != incident and e.sha256 in wanted}:
+            other = await _incident(app, number)
+            if other is not None and other.hold:
+                wanted -= {e.sha256 for n, _, e in kept if n == number}
+    for name in sorted(wanted):
         if await asyncio.to_thread(app.blobs.exists, name):
             await asyncio.to_thread(app.blobs.hold, name, on)
 

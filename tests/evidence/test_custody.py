@@ -8,12 +8,14 @@ import pytest
 
 from bot import evidence
 from bot.app import App, build, close
+from bot.domain.journal import EvidenceKept
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
 from bot.errors import NotFound, Refused
 from bot.flows import custody, intake, people, resolve
 from bot.settings import Settings
 from bot.steps.evidence import Where
+from bot.vault.folder import Folder
 from tests.evidence.conftest import ADA
 from tests.fakes import FrozenClock
 
@@ -132,3 +134,23 @@ async def test_a_hold_refuses_even_who_asks_for_one_item(app: App) -> None:
     with pytest.raises(Refused, match="under legal hold"):
         await evidence.expire(app, items, by=ADA, reason="r")
     assert len(blobs(app)) == 1
+
+
+async def test_lifting_one_hold_leaves_what_another_incident_holds(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, bool]] = []
+    monkeypatch.setattr(Folder, "hold", lambda self, name, on: told.append((name, on)))
+    await app.ledger.decide(intake.declare, intake.Declare(by=ADA, severity=Severity.SEV3, summary="another"))
+    for incident, value in ((1, "shared"), (2, "shared"), (1, "own")):
+        await keep(app, incident, f"logs {value}", value)
+    names = {
+        e.what: e.sha256
+        for e in [w.entry for w in await app.ledger.read(lambda rows: rows.entries(1))]
+        if isinstance(e, EvidenceKept)
+    }
+    for incident in (1, 2):
+        await app.ledger.decide(custody.hold, custody.Hold(by=ADA, incident=incident, reason="dispute"))
+        await evidence.hold_contents(app, incident, on=True)
+    await app.ledger.decide(custody.lift, custody.Lift(by=ADA, incident=1, reason="settled"))
+    told.clear()
+    await evidence.hold_contents(app, 1, on=False)
+    assert told == [(names["logs own"], False)]
