@@ -17,7 +17,7 @@ from bot.domain.authority import BOT
 from bot.domain.config import Config
 from bot.domain.journal import WorkBuried
 from bot.domain.work import Work
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, StopsignError
 from bot.flows import outcomes
 from bot.flows.book import World
 from bot.ledger import Ledger
@@ -300,12 +300,20 @@ async def running(app: App) -> AsyncIterator[Worker]:
     app.database.on_commit(worker.wake)
     app.database.start()
     task = asyncio.create_task(worker.run(), name="worker")
+    unsigned = ""
 
     async def wake() -> None:
         worker.wake()
 
     async def sequence() -> None:
-        await app.sequence()
+        nonlocal unsigned
+        try:
+            await app.sequence()
+            unsigned = ""
+        except StopsignError as error:  # evidence is taken all the same, and signed when that can be done again
+            if unsigned != str(error):
+                log.error("the evidence log cannot be signed: %s", error)
+            unsigned = str(error)
 
     async def anchor() -> None:
         await app.anchorer.tick()
@@ -323,7 +331,7 @@ async def running(app: App) -> AsyncIterator[Worker]:
         ticks.shutdown(wait=False)
         await worker.close()
         await asyncio.gather(task, return_exceptions=True)  # it ends by itself, once what it claimed is given back
-        await app.sequence()
+        await sequence()
         await close(app)
 
 

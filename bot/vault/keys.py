@@ -7,6 +7,7 @@ private key is gone. Cut off anywhere, the next checkpoint goes on from where it
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +79,11 @@ class Keys:
         return True
 
     def _reload(self) -> None:
-        """Take what another process has put in place of the key."""
+        """Take what another process has put in place of the key; where there is nothing, sign on with ours."""
         path = self._folder / CURRENT
-        if (now := _identity(path)) != self._seen:
-            self._signer, self._seen = load_key(path, self._origin), now
+        with suppress(FileNotFoundError):
+            if (now := _identity(path)) != self._seen:
+                self._signer, self._seen = load_key(path, self._origin), now
 
 
 def both(first: str, second: str) -> str:

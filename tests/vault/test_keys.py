@@ -83,3 +83,9 @@ def test_the_keys_of_a_log_reign_one_after_another(tmp_path: Path) -> None:
         reigns(b, [(4, a, b), (9, b, c)])
     with pytest.raises(CheckpointError, match="but the key before it is"):
         reigns(c, [(4, a, b), (9, a, c)])
+
+
+def test_a_key_file_that_vanishes_stops_no_signing(tmp_path: Path) -> None:
+    keys = Keys(tmp_path, ORIGIN)
+    (tmp_path / CURRENT).unlink()
+    assert open_checkpoint(keys.sign(point(3), due=None), keys.key) == point(3)
