@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,7 @@ from bot.store.claims import Claims
 from bot.store.database import Database
 from bot.store.sequencer import Sequencer
 from bot.store.tokens import TokenTable
+from bot.vault.anchors import Absent, Anchor
 from bot.vault.anchors import make as make_anchor
 from bot.vault.folder import Folder
 from bot.vault.keys import Keys
@@ -106,7 +107,7 @@ class App:
     async def sequence(self) -> int:
         """Number what is unnumbered in the evidence log and sign a checkpoint; a key that is due takes over."""
         added = await self.database.writer.do(self.sequencer.sequence)
-        if added:
+        if added or self.keys.pending:
             watch = await self.ledger.read(lambda rows: rows.watch())
             await asyncio.to_thread(self.keys.settle, watch.key)
         return added
@@ -230,11 +231,9 @@ def _connect(module: ModuleType) -> Connect:
 
 
 def _blobs(settings: Settings, config: Config, evidence: Path, clock: SystemClock) -> "Folder | Bucket":
-    """Return where the content of evidence goes; what dead writers left behind is removed. Raises Misconfigured."""
+    """Return where the content of evidence goes. Raises Misconfigured."""
     if settings.evidence_url is None:
-        folder = Folder(evidence)
-        folder.sweep()
-        return folder
+        return Folder(evidence)
     from bot.vault.bucket import Bucket
 
     return Bucket.from_url(
@@ -249,8 +248,8 @@ def _blobs(settings: Settings, config: Config, evidence: Path, clock: SystemCloc
 def _anchors(
     settings: Settings, config: Config, ledger: Ledger, database: Database, chat: "Chat | None", clock: SystemClock
 ) -> Anchorer:
-    """Return what hands checkpoints to others; raises Misconfigured with all that is missing."""
-    found, problems = [], list[str]()
+    """Return what hands checkpoints to others."""
+    found: list[Anchor] = []
     for one in config.policy.evidence.anchors:
         try:
             found.append(
@@ -263,10 +262,9 @@ def _anchors(
                     s3_endpoint=settings.s3_endpoint_url,
                 )
             )
-        except Misconfigured as error:
-            problems += error.problems
-    if problems:
-        raise Misconfigured(problems)
+        except Misconfigured as error:  # nothing else waits for an anchor: `doctor` says it, and so does the journal
+            log.error("%s", error)
+            found.append(Absent(one.name, one.kind, str(error)))
     return Anchorer(ledger, AnchorLog(database), found, every=config.policy.evidence.anchor_every)
 
 
@@ -318,6 +316,11 @@ async def running(app: App) -> AsyncIterator[Worker]:
     async def anchor() -> None:
         await app.anchorer.tick()
 
+    async def sweep() -> None:
+        with suppress(StopsignError, OSError):  # the store is away: what is left over waits
+            await asyncio.to_thread(app.blobs.sweep)
+
+    swept = asyncio.create_task(sweep(), name="sweep")
     ticks = ticking(wake, sequence, anchor)
     ticks.start()
     socket = app.chat.socket if app.chat else None
@@ -330,7 +333,9 @@ async def running(app: App) -> AsyncIterator[Worker]:
             await socket.stop()  # while what it takes in can still be stored
         ticks.shutdown(wait=False)
         await worker.close()
-        await asyncio.gather(task, return_exceptions=True)  # it ends by itself, once what it claimed is given back
+        await asyncio.gather(
+            task, swept, return_exceptions=True
+        )  # it ends by itself, once what it claimed is given back
         await sequence()
         await close(app)
 

@@ -54,9 +54,9 @@ def list_(incident: Id, as_json: AsJson = False) -> None:
         async with opened() as stopsign:
             entries = [w.entry for w in await _journal(stopsign, incident)]
         items = [e for e in entries if isinstance(e, j.EvidenceKept)]
-        gone = {e.sha256 for e in entries if isinstance(e, j.EvidenceExpired)}
+        gone = {e.item for e in entries if isinstance(e, j.EvidenceExpired)}
         if as_json:
-            rows = [{f: getattr(e, f) for f in _FIELDS} | {"expired": e.sha256 in gone} for e in items]
+            rows = [{f: getattr(e, f) for f in _FIELDS} | {"expired": e.item in gone} for e in items]
             out.print_json(json.dumps(rows, default=str))
             return
         for found in entries:
@@ -65,7 +65,7 @@ def list_(incident: Id, as_json: AsJson = False) -> None:
         table = Table("ITEM", "WHAT", "NODE", "BYTES", "COLLECTED", "SHA-256", box=None, pad_edge=False)
         table.columns[3].justify = "right"
         for e in items:
-            size = "[dim]expired[/]" if e.sha256 in gone else f"{e.size:,}"
+            size = "[dim]expired[/]" if e.item in gone else f"{e.size:,}"
             at = f"{e.collected_at:%m-%d %H:%M:%S}"
             table.add_row(e.item, escape(e.what), escape(e.node or "-"), size, at, e.sha256[:12])
         out.print(table)
@@ -200,6 +200,8 @@ def export(
                     redaction=rules,
                     withhold=tuple(withhold or ()),
                 )
+            if rules.rules:
+                out.print("[yellow]Names may stand in other fields and in items: read it before you hand it out.[/]")
             out.print(
                 f"Wrote {done.records} records and {done.items} items to {to}; its VERIFY.md says how to check them.\n"
                 f"Give this key to whoever verifies, by another way than the pack:\n{stopsign.keys.key.encode()}",
@@ -229,10 +231,15 @@ def lift(incident: Id, reason: Why) -> None:
 
     async def act() -> None:
         async with opened() as stopsign:
-            command = custody.Lift(by=me(stopsign), incident=number_of(incident), reason=reason)
-            done = await stopsign.ledger.decide(custody.lift, command)
-            await evidence.hold_contents(stopsign, done.number, on=False)
-            out.print(f"The legal hold on {done.id} is lifted.")
+            number = number_of(incident)
+            try:
+                await stopsign.ledger.decide(
+                    custody.lift, custody.Lift(by=me(stopsign), incident=number, reason=reason)
+                )
+            finally:  # also when an earlier try was cut off after the record
+                if not (await get(stopsign, number)).hold:
+                    await evidence.hold_contents(stopsign, number, on=False)
+            out.print(f"The legal hold on inc-{number} is lifted.")
 
     run(act())
 

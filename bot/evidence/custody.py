@@ -13,6 +13,7 @@ from bot.domain.authority import Actor
 from bot.domain.incident import Incident
 from bot.errors import NotFound, Refused
 from bot.flows import custody
+from bot.flows.book import authorise
 from bot.store import codec
 from bot.store.transaction import JOURNAL
 
@@ -51,7 +52,7 @@ async def old(app: App) -> list[Old]:
         return [
             Old(incident=number, item=e.item, what=e.what, sha256=e.sha256, size=e.size, since=at)
             for number, at, e in kept
-            if (number, e.sha256) not in gone and last[number, e.sha256] <= before
+            if (number, e.item) not in gone and last[number, e.sha256] <= before
         ]
 
     found = await app.database.reading(act)
@@ -70,20 +71,26 @@ async def _incident(app: App, number: int) -> Incident | None:
 async def expire(app: App, items: list[Old], *, by: Actor, reason: str) -> int:
     """Let items expire; return how many contents were removed.
 
-    The record comes first. A content that another record still names, or that the store still locks, stays.
+    The record comes first. A content that another record still names, or that the store still locks, stays; what an
+    earlier try has left behind goes too. Raises what the first refusal says, once everything else is done.
     """
+    refused: Refused | None = None
     for one in items:
         command = custody.Expire(by=by, incident=one.incident, item=one.item, reason=reason)
-        await app.ledger.decide(custody.expire, command)
-    wanted = {one.sha256 for one in items}
-    still = await app.database.reading(lambda connection: wanted & _named(connection))
-    removed = 0
-    for name in sorted(wanted - still):
         try:
-            app.blobs.remove(name)
-        except (Refused, NotFound):
-            continue  # locked for longer than our own policy asks: it goes later
-        removed += 1
+            await app.ledger.decide(custody.expire, command)
+        except Refused as error:
+            refused = refused or error
+    removed = 0
+    for name in await app.database.reading(_let_go):
+        try:
+            if await asyncio.to_thread(app.blobs.exists, name):
+                await asyncio.to_thread(app.blobs.remove, name)
+                removed += 1
+        except (Refused, NotFound, OSError):
+            continue  # locked for longer than our own policy asks, or the store is away: it goes the next time
+    if refused is not None:
+        raise refused
     return removed
 
 
@@ -106,35 +113,35 @@ async def hold_contents(app: App, incident: int, *, on: bool) -> None:
 
 async def rotate(app: App, *, by: Actor, reason: str) -> str:
     """Give the log a new key; return its verifier key. The next checkpoint bears both signatures."""
-    was, now = app.keys.key.encode(), app.keys.successor().encode()
+    was = app.keys.key.encode()
+    authorise(custody.RotateKey(by=by, reason=reason, was=was, now=""), app.config)  # before a key is made
+    now = app.keys.successor().encode()
     await app.ledger.decide(custody.rotate_key, custody.RotateKey(by=by, reason=reason, was=was, now=now))
     while await app.sequence():
         pass
     return now
 
 
-def _standing(
-    connection: Connection,
-) -> tuple[list[tuple[int, datetime, j.EvidenceKept]], set[tuple[int, str]]]:
-    """Return what was kept (incident, when, what), and (incident, hash) of what has expired since."""
+def _standing(connection: Connection) -> tuple[list[tuple[int, datetime, j.EvidenceKept]], set[tuple[int, str]]]:
+    """Return what was kept (incident, when, what), and which items (incident, id) have expired since."""
     kept: list[tuple[int, datetime, j.EvidenceKept]] = []
-    gone: dict[tuple[int, str], None] = {}
+    gone: set[tuple[int, str]] = set()
     kinds = JOURNAL.c.kind.in_(("EvidenceKept", "EvidenceExpired"))
     for row in connection.execute(select(JOURNAL).where(kinds).order_by(JOURNAL.c.id)):
         written = codec.written_of(row)
         e, number = written.entry, written.incident or 0
         if isinstance(e, j.EvidenceKept):
             kept.append((number, written.at, e))
-            gone.pop((number, e.sha256), None)
         elif isinstance(e, j.EvidenceExpired):
-            gone[number, e.sha256] = None
-    return kept, set(gone)
+            gone.add((number, e.item))
+    return kept, gone
 
 
-def _named(connection: Connection) -> set[str]:
-    """Return the hashes of all contents that a record names and none has let expire."""
+def _let_go(connection: Connection) -> list[str]:
+    """Return the hashes of contents all of whose items have expired."""
     kept, gone = _standing(connection)
-    return {e.sha256 for number, _, e in kept if (number, e.sha256) not in gone}
+    named = {e.sha256 for number, _, e in kept if (number, e.item) not in gone}
+    return sorted({e.sha256 for _, _, e in kept} - named)
 
 
 def removable(retention: timedelta) -> str:

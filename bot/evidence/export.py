@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, select
 from bot.app import App
 from bot.domain import merkle
 from bot.domain.authority import BOT, Actor
+from bot.domain.checkpoint import CheckpointError
 from bot.domain.journal import Written
 from bot.domain.leaf import JournalRecord
 from bot.errors import Invalid
@@ -27,10 +29,11 @@ from bot.store import anchors, codec, sequencer
 from bot.store.sequencer import CHECKPOINT
 from bot.vault import export as packs
 from bot.vault import pack
-from bot.vault.archive import pack_into
+from bot.vault.archive import check_name, pack_into
 from bot.vault.export import Exported, Prepared
 from bot.vault.redaction import Redaction
 
+SUFFIXES = (".tar.zst", ".zip")
 MOST_ANCHORS = 50
 """Checkpoints of one anchor that go into a pack."""
 
@@ -52,12 +55,20 @@ async def export(
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Invalid(f"{target} is taken: name a new folder or file.", where="out")
+    if not target.absolute().parent.is_dir() or not os.access(target.absolute().parent, os.W_OK | os.X_OK):
+        raise Invalid(f"{target.parent} is no folder that can be written: make it first.", where="out")
+    if target.name.endswith(SUFFIXES):
+        check_name(target)
     command = custody.Export(by=by, incident=incident, reason=reason, withheld=withhold, redacted=redaction.rules)
     last = await app.ledger.decide(custody.export, command)
     with _folder(target) as folder:
-        prepared = await _prepared(app, incident, last, folder, redaction)
-        sealing = custody.Seal(by=BOT, incident=incident, exported=last, manifest=prepared.manifest)
-        done = await _sealed(app, incident, await app.ledger.decide(custody.seal, sealing), folder, prepared)
+        try:
+            prepared = await _prepared(app, incident, last, folder, redaction)
+            sealing = custody.Seal(by=BOT, incident=incident, exported=last, manifest=prepared.manifest)
+            done = await _sealed(app, incident, await app.ledger.decide(custody.seal, sealing), folder, prepared)
+        except CheckpointError as error:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise Invalid(f"The log's key was rotated meanwhile ({error}): export again.") from error
         if folder != target:
             await asyncio.to_thread(pack_into, folder, target)
     await app.anchorer.tick(wanted=True)
@@ -67,7 +78,7 @@ async def export(
 @contextmanager
 def _folder(target: Path) -> Iterator[Path]:
     """Yield the folder to write into: the target, or a passing one beside the archive that it becomes."""
-    if not (target.suffix == ".zip" or target.name.endswith(".tar.zst")):
+    if not target.name.endswith(SUFFIXES):
         yield target
         return
     passing = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
@@ -163,7 +174,7 @@ def _anchors(connection: Connection, incident: int, size: int) -> list[pack.Anch
             consistency=sequencer.consistency(connection, one.size, size),
         )
         for mine in found.values()
-        for one in mine[-MOST_ANCHORS:]
+        for one in (mine if len(mine) <= MOST_ANCHORS else [*mine[: MOST_ANCHORS - 1], mine[-1]])
     ]
 
 

@@ -33,7 +33,7 @@ def read(book: Book, command: Read) -> j.EvidenceKept:
     entries = [written.entry for written in book.journal(incident.number)]
     item = _item(incident, entries, command.item)
     for e in entries:
-        if isinstance(e, j.EvidenceExpired) and e.sha256 == item.sha256:
+        if isinstance(e, j.EvidenceExpired) and e.item == item.item:
             raise NotFound(f"The content of {item.item} is no longer kept: {e.reason}. Its hash is {item.sha256}.")
     book.write(incident, j.EvidenceRead(item=item.item, sha256=item.sha256, reason=_reason(command)))
     return item
@@ -56,8 +56,7 @@ def export(book: Book, command: Export) -> int:
     known = {name for e in items for name in (e.item, e.what)}
     if unknown := [name for name in command.withheld if name not in known]:
         raise NotFound(f"There is no item and no kind {unknown[0]!r} in {incident.id}: `evidence list` shows them.")
-    gone = {e.sha256 for e in entries if isinstance(e, j.EvidenceExpired)}
-    kept_back = {e.sha256 for e in items if {e.item, e.what} & set(command.withheld) or e.sha256 in gone}
+    kept_back = {e.sha256 for e in items if {e.item, e.what} & set(command.withheld)}
     entry = j.EvidenceExported(
         records=incident.version + 1,
         items=tuple(e.sha256 for e in items),
@@ -132,8 +131,10 @@ def expire(book: Book, command: Expire) -> j.EvidenceKept:
         raise Refused(f"{item.item} is kept until {until:%Y-%m-%d %H:%M} UTC (policy.yaml: evidence.retention).")
     if incident.status.live:
         raise Refused(f"{incident.id} is not resolved: its evidence does not expire.")
-    if not any(isinstance(w.entry, j.EvidenceExpired) and w.entry.sha256 == item.sha256 for w in written):
-        book.write(incident, j.EvidenceExpired(item=item.item, sha256=item.sha256, reason=_reason(command)))
+    gone = {w.entry.item for w in written if isinstance(w.entry, j.EvidenceExpired)}
+    for e in (w.entry for w in written):  # whatever else of the incident has the same content
+        if isinstance(e, j.EvidenceKept) and e.sha256 == item.sha256 and e.item not in gone:
+            book.write(incident, j.EvidenceExpired(item=e.item, sha256=e.sha256, reason=_reason(command)))
     return item
 
 

@@ -63,9 +63,8 @@ def keep(book: Book, command: Keep) -> str:
 
 def _expired(book: Book, incident: Incident, kept: j.EvidenceKept) -> bool:
     """Tell whether the content of an item was let go: kept again it is another item."""
-    entries = [w.entry for w in book.journal(incident.number)]
-    since = entries.index(kept)
-    return any(isinstance(e, j.EvidenceExpired) and e.sha256 == kept.sha256 for e in entries[since:])
+    entries = (w.entry for w in book.journal(incident.number))
+    return any(isinstance(e, j.EvidenceExpired) and e.item == kept.item for e in entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,8 +165,7 @@ class Freezer:
             await self._keep_if_possible(incident, node, before, sample, proof)
             return Again(at=now + self._pause(work), body=self._tried(work))
         if not track.state.proven:
-            item = await self._keep_if_possible(incident, node, before, sample, proof)
-            await self._report(work, node.name, track, proof, item)
+            await self._report_proven(work, incident, node, track, before, sample, proof)
         body = {**work.body, "baseline": _dump(sample), "tries": 0, "asked": False}
         return Again(at=now + max(policy.reprove_every, avs.duty_period), body=body)
 
@@ -179,15 +178,25 @@ class Freezer:
 
     async def _keep_if_possible(
         self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof
-    ) -> str | None:
-        """Keep the judgement; a vault that cannot take it hides neither a rise nor a proof."""
+    ) -> None:
         try:
-            return await self._keep(incident, node, before, after, proof)
+            await self._keep(incident, node, before, after, proof)
         except OSError as error:
-            log.error("the judgement of %s could not be kept: %s", node.name, error)
-            where = Where(incident=incident.number, node=node.name, source=_source(node), tool="stopsign prove")
-            await self._keeper.missing(where, "freeze-proof", f"the vault could not take it: {error}")
-            return None
+            log.error("the proof against %s could not be kept: %s", node.name, error)
+
+    async def _report_proven(
+        self, work: Work, incident: Incident, node: Node, track: Track, before: Sample, after: Sample, proof: Proof
+    ) -> None:
+        """Report a proof once it is kept. While the vault cannot take it, say that, and do not call it proven."""
+        try:
+            item = await self._keep(incident, node, before, after, proof)
+        except OSError as error:
+            why = f"{proof.why}; not called proven while the vault cannot keep the proof: {error}"
+            if track.detail != why:
+                log.error("the proof of %s could not be kept: %s", node.name, error)
+                await self._report(work, node.name, track, Proof(state=State.ACKNOWLEDGED, why=why))
+            return
+        await self._report(work, node.name, track, proof, item)
 
     async def _keep(self, incident: Incident, node: Node, before: Sample, after: Sample, proof: Proof) -> str:
         """Keep both samples and the judgement: the proof, or what speaks against it."""

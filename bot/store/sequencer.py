@@ -48,9 +48,12 @@ class Head:
 
 
 class Sign(Protocol):
-    """Signs a checkpoint; `due` is the verifier key that the log names since a rotation, None before any."""
+    """Signs a checkpoint; `due` is the verifier key that the log names since a rotation, None before any.
 
-    def __call__(self, checkpoint: Checkpoint, *, due: str | None) -> str:
+    `last` is the note of the newest checkpoint, None for the first.
+    """
+
+    def __call__(self, checkpoint: Checkpoint, *, due: str | None, last: str | None) -> str:
         """Return the signed note."""
         ...
 
@@ -82,7 +85,9 @@ class Sequencer:
         root = frontier.root()
         watch = connection.execute(WATCH).scalar()
         due = codec.load_watch(watch).key if watch else None
-        note = self._sign(Checkpoint(origin=self._origin, size=size, root=root), due=due)
+        newest = head(connection)
+        last = newest.note if newest else None
+        note = self._sign(Checkpoint(origin=self._origin, size=size, root=root), due=due, last=last)
         row = {"size": size, "root": root, "note": note, "at": self._now().timestamp()}
         connection.execute(insert(CHECKPOINT).values(row))
 

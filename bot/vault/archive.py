@@ -34,6 +34,15 @@ def is_archive(path: Path) -> bool:
     return path.name.endswith((TAR, ZIP))
 
 
+def check_name(target: Path) -> tuple[str, str]:
+    """Return suffix and folder name of an archive; raises Invalid for a name that some reader would not take."""
+    suffix = next((one for one in (TAR, ZIP) if target.name.endswith(one)), "")
+    top = target.name.removesuffix(suffix)
+    if not suffix or not pack.ANCHOR_NAME.fullmatch(top.replace(".", "-").lower()):
+        raise Invalid(f"{target}: write a plain name that ends in {TAR} or {ZIP}", where=str(target))
+    return suffix, top
+
+
 def pack_into(folder: Path, target: Path) -> None:
     """Write the files under `folder`, by path, with plain modes and no times or owners, into a new archive.
 
@@ -41,10 +50,7 @@ def pack_into(folder: Path, target: Path) -> None:
         Invalid: the name ends neither in `.tar.zst` nor in `.zip`, the target is taken, there is something else than
             plain files in the folder, or it can be packed so well that every reader would take it for a bomb.
     """
-    suffix = next((one for one in (TAR, ZIP) if target.name.endswith(one)), "")
-    top = target.name.removesuffix(suffix)
-    if not suffix or not pack.ANCHOR_NAME.fullmatch(top.replace(".", "-").lower()):
-        raise Invalid(f"{target}: write a plain name that ends in {TAR} or {ZIP}", where=str(target))
+    suffix, top = check_name(target)
     with ExitStack() as stack:
         root = stack.enter_context(files.directory(folder))
         within = stack.enter_context(files.directory(target.absolute().parent))

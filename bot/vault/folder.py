@@ -98,6 +98,7 @@ class Folder:
         path = _path(self._blobs, sha256)
         try:
             with files.directory(path.parent) as shelf:
+                fcntl.flock(shelf, fcntl.LOCK_EX)  # nobody keeps it again between this look and the removal
                 if time() - os.stat(path.name, dir_fd=shelf, follow_symlinks=False).st_mtime < _FRESH:
                     raise Refused(f"the content {sha256} was kept less than an hour ago: it stays")
                 os.unlink(path.name, dir_fd=shelf)
@@ -183,6 +184,7 @@ class _Incoming:
             files.directory(self._blobs) as blobs,
             files.directory(name[:2], within=blobs, create=True) as shelf,
         ):
+            fcntl.flock(shelf, fcntl.LOCK_EX)
             try:
                 os.link(self._name, name[2:], src_dir_fd=blobs, dst_dir_fd=shelf, follow_symlinks=False)
             except FileExistsError:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.domain.checkpoint import Checkpoint, CheckpointError, VerifierKey
+from bot.domain.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_checkpoint
 from bot.errors import Misconfigured
 from bot.vault import files
 from bot.vault.signer import create_key, load_key
@@ -36,8 +36,14 @@ class Keys:
 
     @property
     def key(self) -> VerifierKey:
-        """Return the public key that signs, as this process knows it."""
+        """Return the public key that signs."""
+        self._reload()
         return self._signer.key
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a successor waits to take over."""
+        return (self._folder / NEXT).exists()
 
     def successor(self) -> VerifierKey:
         """Return the public key that is to follow, made if need be; it signs nothing before the log says so."""
@@ -45,13 +51,16 @@ class Keys:
         signer = load_key(path, self._origin) if path.exists() else create_key(path, self._origin)
         return signer.key
 
-    def sign(self, checkpoint: Checkpoint, *, due: str | None) -> str:
+    def sign(self, checkpoint: Checkpoint, *, due: str | None, last: str | None = None) -> str:
         """Return the signed note; `due` is the verifier key that the log names, None before any rotation.
 
-        Signed with both keys while the one that is due has not yet taken over. Raises Misconfigured when the key that
-        is due is not here: then nothing is signed.
+        `last` is the newest checkpoint, which another key must not follow unless the log says so. Signed with both keys
+        while the one that is due has not yet taken over. Raises Misconfigured when the key is not here: then nothing
+        is signed.
         """
         self._reload()
+        if due is None and last is not None:
+            self._follows(last)
         if due is None or due == self._signer.key.encode():
             return self._signer.sign(checkpoint)
         path = self._folder / NEXT
@@ -72,11 +81,18 @@ class Keys:
             return False
         if load_key(path, self._origin).key.encode() != due:
             return False
-        with files.directory(self._folder.absolute()) as folder:
+        with files.directory(self._folder.absolute()) as folder, suppress(FileNotFoundError):  # another was first
             os.rename(NEXT, CURRENT, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
         self._reload()
         return True
+
+    def _follows(self, last: str) -> None:
+        try:
+            open_checkpoint(last, self._signer.key)
+        except CheckpointError as error:
+            what = f"the log was signed with another key than {self._folder / CURRENT}: bring that one back ({error})"
+            raise Misconfigured([what]) from None
 
     def _reload(self) -> None:
         """Take what another process has put in place of the key; where there is nothing, sign on with ours."""

@@ -81,7 +81,8 @@ class _Live:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.kept: dict[str, tuple[str, int, str]] = {}
-        self.expired: set[str] = set()
+        self.naming: dict[str, set[tuple[str, str]]] = {}
+        self.expired: set[tuple[str, str]] = set()
         self.count = self.waiting = 0
         self.signed: list[Checkpoint] = []
         self.frontier, self.batch = Frontier(), list[bytes]()
@@ -124,7 +125,7 @@ class _Live:
         if record.kind == pack.KEPT:
             self._kept(record, where)
         if record.kind == EXPIRED:
-            self.expired.add(str(record.body.get("sha256")))
+            self.expired.add((record.incident, str(record.body.get("item"))))
         if self.progress is not None and self.count % _STRIDE == 0:
             self.progress(self.count, 0)
 
@@ -171,6 +172,7 @@ class _Live:
             self._wrong(where, str(error), "The item cannot be found")
             return
         self.kept.setdefault(name, (item, size, where))
+        self.naming.setdefault(name, set()).add((record.incident, item))
 
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -206,7 +208,7 @@ class _Live:
 
     def take_blobs(self, blobs: Blobs) -> None:
         """Check every item that a record names, then look for what none names."""
-        gone = {name for name in self.kept if name in self.expired and not blobs.exists(name)}
+        gone = {name for name, items in self.naming.items() if items <= self.expired and not blobs.exists(name)}
         if gone:
             self.notes.append(f"{len(gone)} items have expired: their content is gone, their hashes are in the log")
         for name, (item, size, where) in self.kept.items():

@@ -1,20 +1,25 @@
 """Letting go, holding, rotating: on record first, and nothing goes that another record still names."""
 
+import importlib
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot import evidence
 from bot.app import App, build, close
-from bot.domain.journal import EvidenceKept
+from bot.domain.authority import Actor
+from bot.domain.journal import EvidenceExpired, EvidenceKept
 from bot.domain.roles import Role
 from bot.domain.severity import Severity
-from bot.errors import NotFound, Refused
+from bot.errors import Invalid, Misconfigured, NotFound, Refused
 from bot.flows import custody, intake, people, resolve
 from bot.settings import Settings
 from bot.steps.evidence import Where
+from bot.vault.archive import verify_pack
 from bot.vault.folder import Folder
 from tests.evidence.conftest import ADA
 from tests.fakes import FrozenClock
@@ -154,3 +159,110 @@ async def test_lifting_one_hold_leaves_what_another_incident_holds(app: App, mon
     told.clear()
     await evidence.hold_contents(app, 1, on=False)
     assert told == [(names["logs own"], False)]
+
+
+async def test_what_is_kept_again_after_it_expired_is_evidence_again(app: App, tmp_path: Path) -> None:
+    assert await keep(app, 1, "logs", 1) == "ev-1-1"
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    blobs(app)
+    assert await evidence.expire(app, await evidence.old(app), by=ADA, reason="over") == 1
+    assert await keep(app, 1, "logs", 1) == "ev-1-2"
+    assert (await evidence.read(app, 1, "ev-1-2", by=ADA, reason="r")).item == "ev-1-2"
+    with pytest.raises(NotFound, match="no longer kept"):
+        await evidence.read(app, 1, "ev-1-1", by=ADA, reason="r")
+    done = await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
+    assert done.items == 1
+    assert verify_pack(tmp_path / "pack", most=10**8).ok
+    blobs(app)[0].unlink()
+    report = await evidence.verify(app)
+    assert "the blob is missing. Evidence was removed" in str(report.first)
+
+
+async def test_two_items_of_one_content_expire_together_and_are_called_expired(app: App, tmp_path: Path) -> None:
+    await keep(app, 1, "logs", 1)
+    await keep(app, 1, "other logs", 1)
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    blobs(app)
+    assert await evidence.expire(app, await evidence.old(app), by=ADA, reason="over") == 1
+    gone = [
+        w.entry for w in await app.ledger.read(lambda rows: rows.entries(1)) if isinstance(w.entry, EvidenceExpired)
+    ]
+    assert [e.item for e in gone] == ["ev-1-1", "ev-1-2"]
+    await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
+    report = verify_pack(tmp_path / "pack", most=10**8)
+    assert report.ok, report.lines()
+    told = json.loads((tmp_path / "pack/data/pack.json").read_text())
+    assert {e["content"] for e in told["logs"] + told["other"]} == {"expired"}
+
+
+async def test_what_a_cut_off_expiry_left_behind_goes_the_next_time(app: App) -> None:
+    await keep(app, 1, "logs", 1)
+    await resolved(app, 1)
+    app.ledger.clock = FrozenClock(datetime.now(UTC) + timedelta(days=91))
+    items = await evidence.old(app)
+    command = custody.Expire(by=ADA, incident=1, item=items[0].item, reason="over")
+    await app.ledger.decide(custody.expire, command)  # and here we were killed
+    assert len(blobs(app)) == 1
+    assert await evidence.expire(app, [], by=ADA, reason="over") == 1
+    assert blobs(app) == []
+
+
+async def test_a_log_is_not_signed_on_by_a_foreign_key(home: Path, app: App) -> None:
+    await app.sequence()
+    (home / "evidence" / "checkpoint.pem").unlink()
+    other = build(Settings(home=home))  # makes a key of its own
+    other.database.start()
+    try:
+        await keep(other, 1, "logs", 1)
+        with pytest.raises(Misconfigured, match="signed with another key"):
+            await other.sequence()
+    finally:
+        await close(other)
+
+
+async def test_who_may_not_rotate_leaves_no_key_behind(home: Path, app: App) -> None:
+    with pytest.raises(Refused, match="power 'evidence'"):
+        await evidence.rotate(app, by=Actor(person="eve", via="cli"), reason="r")
+    assert sorted(path.name for path in (home / "evidence").glob("*.pem")) == ["checkpoint.pem"]
+
+
+async def test_a_key_that_was_rotated_elsewhere_is_the_one_that_is_shown(home: Path, app: App) -> None:
+    other = build(Settings(home=home))
+    other.database.start()
+    try:
+        new = await evidence.rotate(other, by=ADA, reason="r")
+    finally:
+        await close(other)
+    assert app.keys.key.encode() == new
+    assert (await evidence.verify(app)).ok
+
+
+async def test_a_rotation_in_the_middle_of_an_export_leaves_nothing_half(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_module = importlib.import_module("bot.evidence.export")
+    real = export_module._sealed
+
+    async def rotated(*given: Any) -> Any:
+        await evidence.rotate(app, by=ADA, reason="just now")
+        await keep(app, 1, "logs", 2)
+        while await app.sequence():
+            pass
+        return await real(*given)
+
+    monkeypatch.setattr(export_module, "_sealed", rotated)
+    with pytest.raises(Invalid, match="rotated meanwhile"):
+        await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
+    monkeypatch.undo()
+    await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
+    assert verify_pack(tmp_path / "pack", most=10**8).ok
+
+
+@pytest.mark.parametrize("name", ["My pack (1).zip", ".zip", "nowhere/pack", "nowhere/pack.zip"])
+async def test_what_cannot_be_written_is_no_export(app: App, tmp_path: Path, name: str) -> None:
+    with pytest.raises(Invalid):
+        await evidence.export(app, 1, tmp_path / name, by=ADA, reason="r")
+    kinds = [type(w.entry).__name__ for w in await app.ledger.read(lambda rows: rows.entries(1))]
+    assert "EvidenceExported" not in kinds

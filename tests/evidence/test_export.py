@@ -1,7 +1,6 @@
 """From the live bot to a pack that verifies: whole, redacted, withheld, archived, over rotated keys, with anchors."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import bagit
@@ -106,17 +105,12 @@ async def test_whoever_has_an_older_key_can_follow_to_the_new_one(app: App, tmp_
 
 async def test_an_anchored_checkpoint_goes_into_the_pack(app: App, tmp_path: Path) -> None:
     await keep(app, "alerts")
-    await app.sequence()
-    head = await app.database.reading(sequencer.head)
-    assert head is not None
-    row = anchors.Anchored(
-        anchor="partner", kind="http", size=head.size, note=head.note, at=datetime.now(UTC).timestamp(), proof=b"{}"
-    )
-    await app.database.writer.do(lambda connection: anchors.add(connection, row))
+    size = await anchored(app)
     await keep(app, "logs")
     await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
     verified(tmp_path / "pack", app.keys.key.encode())
-    assert (tmp_path / "pack/data/anchors" / f"partner-{head.size}" / "checkpoint.txt").read_text() == head.note
+    note = (tmp_path / "pack/data/anchors" / f"partner-{size}" / "checkpoint.txt").read_text()
+    assert note.splitlines()[1] == str(size)
 
 
 async def test_who_may_not_or_says_not_why_exports_nothing(app: App, tmp_path: Path) -> None:
@@ -135,3 +129,24 @@ async def test_who_may_not_or_says_not_why_exports_nothing(app: App, tmp_path: P
     assert "EvidenceExported" not in [
         type(w.entry).__name__ for w in await app.ledger.read(lambda rows: rows.entries(1))
     ]
+
+
+async def anchored(app: App) -> int:
+    """Sequence, and let a partner have the newest checkpoint; return its size."""
+    await app.sequence()
+    head = await app.database.reading(sequencer.head)
+    assert head is not None
+    row = anchors.Anchored(anchor="partner", kind="http", size=head.size, note=head.note, at=1.0, proof=b"{}")
+    await app.database.writer.do(lambda connection: anchors.add(connection, row))
+    return head.size
+
+
+async def test_of_many_anchored_checkpoints_the_first_ones_stay_in_the_pack(app: App, tmp_path: Path) -> None:
+    given = []
+    for n in range(60):
+        await keep(app, f"logs {n}")
+        given.append(await anchored(app))
+    await evidence.export(app, 1, tmp_path / "pack", by=ADA, reason="r")
+    verified(tmp_path / "pack", app.keys.key.encode())
+    sizes = sorted(int(path.name.rpartition("-")[2]) for path in (tmp_path / "pack/data/anchors").iterdir())
+    assert (sizes[0], sizes[-1], len(sizes)) == (given[0], given[-1], 50)

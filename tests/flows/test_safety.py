@@ -249,6 +249,23 @@ async def test_a_full_disk_does_not_hide_that_a_frozen_key_signs(spine: Room, tm
     assert (await spine.incident()).state(Verb.FREEZE, "s01") is not State.VERIFIED
 
 
+async def test_a_proof_that_cannot_be_kept_is_told_and_not_called_proven(spine: Room, tmp_path: Path) -> None:
+    keeper = FullDisk(spine.ledger, Folder(tmp_path))
+    freezer = Freezer(spine.ledger, One(FakeSigner(spine.clock)), keeper)
+    await opened(spine, "s01")
+    for full, state in ((True, State.ACKNOWLEDGED), (False, State.VERIFIED)):
+        keeper.full = full
+        for _ in range(60):
+            for work in await spine.due("step.freeze", "freeze.watch"):
+                handler = freezer.step if work.kind == "step.freeze" else freezer.watch
+                await spine.claims.finish(work, await handler(work))
+            spine.clock.go(seconds=1)
+        track = (await spine.incident()).tracks[Verb.FREEZE]["s01"]
+        assert track.state is state
+        assert ("while the vault cannot keep the proof" in track.detail) is full
+    assert (await spine.kinds()).count("TargetsReported") < 6, "it is told once"
+
+
 async def test_a_second_page_with_the_same_reason_escalates_too(spine: Room) -> None:
     await opened(spine, "s01")
     await spine.run(Verb.FREEZE, State.VERIFIED)

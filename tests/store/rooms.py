@@ -37,7 +37,7 @@ def log_of(spine: Room) -> Sequencer:
     return Sequencer(origin=ORIGIN, sign=unsigned, now=spine.clock.now)
 
 
-def unsigned(checkpoint: Checkpoint, *, due: str | None) -> str:
+def unsigned(checkpoint: Checkpoint, *, due: str | None, last: str | None) -> str:
     """Return the checkpoint's text, which nobody signed."""
     return checkpoint.text()
 

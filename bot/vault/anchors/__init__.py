@@ -10,8 +10,8 @@ An anchor gives back a proof, which the store keeps beside the checkpoint. Nothi
 (`bot.steps.anchor`), and nothing waits for an anchor: evidence is accepted while all of them are down.
 """
 
-from bot.vault.anchors.making import make
+from bot.vault.anchors.making import Absent, make
 from bot.vault.anchors.port import Anchor, AnchorError, AnotherHistory
 from bot.vault.anchors.proofs import describe
 
-__all__ = ["Anchor", "AnchorError", "AnotherHistory", "describe", "make"]
+__all__ = ["Absent", "Anchor", "AnchorError", "AnotherHistory", "describe", "make"]

@@ -10,8 +10,21 @@ from bot.ports import Clock
 from bot.vault.anchors.channel import Channel, Post
 from bot.vault.anchors.http_put import HttpPut
 from bot.vault.anchors.object_lock import ObjectLock
-from bot.vault.anchors.port import Anchor
+from bot.vault.anchors.port import Anchor, AnchorError
 from bot.vault.anchors.rfc3161 import Authority
+
+
+class Absent:
+    """An anchor that cannot be built here: it takes nothing, and says why."""
+
+    def __init__(self, name: str, kind: str, why: str) -> None:
+        self.name = name
+        self.kind = kind
+        self._why = why
+
+    async def anchor(self, note: str, size: int) -> bytes:
+        """Raise AnchorError."""
+        raise AnchorError(self._why)
 
 
 def make(
