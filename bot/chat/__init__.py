@@ -27,6 +27,9 @@ from bot.render.redact import Redactor
 
 __all__ = ["Chat", "build"]
 
+INCIDENT = "incident"
+_UNFURLED = {"unfurl_links": False, "unfurl_media": False}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
@@ -44,10 +47,19 @@ class Chat:
     socket: Socket | None = None
 
     async def post(self, channel: str, text: str) -> str:
-        """Post a text in a channel by name, as it is; return the message's id. Raises ChatError."""
-        room = await self.directory.joined(channel)
-        arguments = {"channel": room, "text": text, "unfurl_links": False, "unfurl_media": False}
-        return str((await self.slack.call("chat.postMessage", arguments))["ts"])
+        """Post a text in a channel by name, as it is; return the message's id. Raises ChatError.
+
+        `incident` stands for the channels of all open incidents, and for the channel of all incidents while none is.
+        """
+        config = self.front.ledger.world.config
+        rooms = [await self.directory.joined(config.policy.incidents_channel if channel == INCIDENT else channel)]
+        if channel == INCIDENT:
+            live = await self.front.ledger.read(lambda rows: rows.incidents(live_only=True, limit=20))
+            rooms = [incident.channel for incident in live if incident.channel] or rooms
+        said = [
+            await self.slack.call("chat.postMessage", {"channel": room, "text": text, **_UNFURLED}) for room in rooms
+        ]
+        return str(said[0]["ts"])
 
     async def aclose(self) -> None:
         """Let late answers end, close the connections."""
