@@ -45,7 +45,7 @@ from bot.store import database as db
 from bot.store.anchor_log import AnchorLog
 from bot.store.claims import Claims
 from bot.store.database import Database
-from bot.store.sequencer import Sequencer
+from bot.store.sequencer import Sequencer, head
 from bot.store.tokens import TokenTable
 from bot.vault.anchors import Absent, Anchor
 from bot.vault.anchors import make as make_anchor
@@ -107,9 +107,9 @@ class App:
     async def sequence(self) -> int:
         """Number what is unnumbered in the evidence log and sign a checkpoint; a key that is due takes over."""
         added = await self.database.writer.do(self.sequencer.sequence)
-        if added or self.keys.pending:
-            watch = await self.ledger.read(lambda rows: rows.watch())
-            await asyncio.to_thread(self.keys.settle, watch.key)
+        if self.keys.pending:
+            newest = await self.database.reading(head)
+            await asyncio.to_thread(self.keys.settle, newest.note if newest else None)
         return added
 
     async def _buried(self, work: Work, why: str) -> None:
@@ -333,9 +333,8 @@ async def running(app: App) -> AsyncIterator[Worker]:
             await socket.stop()  # while what it takes in can still be stored
         ticks.shutdown(wait=False)
         await worker.close()
-        await asyncio.gather(
-            task, swept, return_exceptions=True
-        )  # it ends by itself, once what it claimed is given back
+        # The worker ends by itself, once what it claimed is given back.
+        await asyncio.gather(task, swept, return_exceptions=True)
         await sequence()
         await close(app)
 

@@ -74,12 +74,17 @@ class Keys:
         self._reload()
         return self._signer.sign_manifest(text)
 
-    def settle(self, due: str | None) -> bool:
-        """Let the key that is due take over, once a checkpoint with both signatures is stored; True when it did."""
+    def settle(self, last: str | None) -> bool:
+        """Let the successor take over once it has signed `last`, the newest stored checkpoint; True when it did.
+
+        Not as soon as the log names it: without a checkpoint that both keys signed nobody could follow from the old.
+        """
         path = self._folder / NEXT
-        if due is None or due == self._signer.key.encode() or not path.exists():
+        if last is None or not path.exists():
             return False
-        if load_key(path, self._origin).key.encode() != due:
+        try:
+            open_checkpoint(last, load_key(path, self._origin).key)
+        except CheckpointError:
             return False
         with files.directory(self._folder.absolute()) as folder, suppress(FileNotFoundError):  # another was first
             os.rename(NEXT, CURRENT, src_dir_fd=folder, dst_dir_fd=folder)

@@ -30,20 +30,21 @@ def test_a_rotation_signs_once_with_both_keys_and_the_old_one_is_gone(tmp_path: 
     assert open_checkpoint(keys.sign(point(5), due=None), old) == point(5), "it signs nothing before the log says so"
     bridge = keys.sign(point(6), due=new.encode())
     assert open_checkpoint(bridge, old) == open_checkpoint(bridge, new) == point(6)
-    assert keys.settle(new.encode())
+    assert not keys.settle(None)
+    assert not keys.settle(keys.sign(point(5), due=None)), "only a checkpoint that both signed is a bridge"
+    assert keys.settle(bridge)
     assert (os.listdir(tmp_path), keys.key) == ([CURRENT], new)
     after = keys.sign(point(7), due=new.encode())
     assert open_checkpoint(after, new) == point(7)
     with pytest.raises(CheckpointError, match="is not signed by"):
         open_checkpoint(after, old)
-    assert not keys.settle(new.encode())
+    assert not keys.settle(after)
 
 
 def test_another_process_takes_the_new_key_as_soon_as_it_signs(tmp_path: Path) -> None:
     here, there = Keys(tmp_path, ORIGIN), Keys(tmp_path, ORIGIN)
     new = here.successor()
-    here.sign(point(1), due=new.encode())
-    here.settle(new.encode())
+    here.settle(here.sign(point(1), due=new.encode()))
     assert open_checkpoint(there.sign(point(2), due=new.encode()), new) == point(2)
     assert there.key == new
 
@@ -53,7 +54,7 @@ def test_what_was_cut_off_between_the_record_and_the_checkpoint_goes_on_elsewher
     later = Keys(tmp_path, ORIGIN)
     note = later.sign(point(9), due=new.encode())
     assert open_checkpoint(note, new) == point(9)
-    assert later.settle(new.encode())
+    assert later.settle(note)
 
 
 def test_nothing_is_signed_when_the_key_that_is_due_is_not_here(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_nothing_is_signed_when_the_key_that_is_due_is_not_here(tmp_path: Path) 
     for _ in range(2):
         with pytest.raises(Misconfigured, match="whose private key is not in"):
             keys.sign(point(1), due=elsewhere)
-        assert not keys.settle(elsewhere)
+        assert not keys.settle(keys.sign(point(1), due=None))
         keys.successor()  # not the one that is due
     assert (tmp_path / "evidence" / NEXT).exists()
 
